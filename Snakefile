@@ -1,0 +1,9 @@
+# The workflow lives in workflow/; `include` restores the default target, so it is named again here.
+include: "workflow/Snakefile"
+
+
+rule everything:
+    default_target: True
+    localrule: True
+    input:
+        rules.all.input,

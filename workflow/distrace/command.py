@@ -1,0 +1,67 @@
+"""Run a node from the command line: its function's parameters are the options.
+
+`Path` is a path, `list[Path]` one or more, a dataclass its JSON, `int` and `str` themselves. A rule's shell command
+and a notebook thus call the same function with the same names.
+"""
+
+import argparse
+import dataclasses
+import inspect
+import json
+import logging
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+
+from distrace.errors import DistraceError
+
+
+def run(node: Callable[..., None]) -> None:
+    """Call `node` with the options of the command line; print a DistraceError as one line and exit with status 1."""
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"[{_name(node)}] %(message)s")
+    for noisy in ("httpx", "datasets", "transformers"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    arguments = _parser(node).parse_args()
+    try:
+        node(**vars(arguments))
+    except DistraceError as error:
+        sys.exit(f"error: {error}")
+
+
+def _name(node: Callable) -> str:
+    return Path(sys.argv[0]).stem or node.__name__
+
+
+def _parser(node: Callable) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(description=(node.__doc__ or "").partition("\n")[0])
+    hints = typing.get_type_hints(node)
+    defaults = {
+        name: parameter.default
+        for name, parameter in inspect.signature(node).parameters.items()
+        if parameter.default is not parameter.empty
+    }
+    for name, hint in hints.items():
+        if name == "return":
+            continue
+        parser.add_argument(
+            "--" + name.replace("_", "-"),
+            dest=name,
+            required=name not in defaults,
+            default=defaults.get(name),
+            **_reader(hint),
+        )
+    return parser
+
+
+def _reader(hint: object) -> dict:
+    if typing.get_origin(hint) in (types.UnionType, typing.Union):
+        hint = next(option for option in typing.get_args(hint) if option is not type(None))
+    if hint == list[Path]:
+        return {"type": Path, "nargs": "*"}
+    if dataclasses.is_dataclass(hint):
+        return {"type": lambda text: hint(**json.loads(text)), "metavar": "JSON"}
+    if hint in (dict, list):
+        return {"type": json.loads, "metavar": "JSON"}
+    return {"type": hint}

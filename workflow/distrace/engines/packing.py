@@ -1,0 +1,85 @@
+"""Many sequences in one row, without padding, each shared beginning once.
+
+Candidates of one question begin with the same prompt, and often with the same words; windows of one response overlap.
+`pack` lays sequences out as a tree: sorted, each begins where it parts from the one before. All that a model does token
+by token then runs once per distinct token. Only attention looks at more than one token, so it alone needs to know the
+tree: `packed_attention` gathers each sequence from the row and attends within it.
+"""
+
+from dataclasses import dataclass
+from itertools import takewhile
+
+import numpy as np
+import torch
+from transformers import AttentionInterface, AttentionMaskInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
+
+PACKED = "distrace_packed"
+
+
+@dataclass(frozen=True)
+class Packed:
+    """A row of tokens that holds several sequences, and for each, in the order given, where its tokens lie in it."""
+
+    token_ids: np.ndarray  # int64
+    positions: np.ndarray  # int64, each token's position in its own sequence
+    paths: list[np.ndarray]  # int64, one index into the row for each token of the sequence
+    owned: list[int]  # how many tokens at the end of each path belong to no other; they lie side by side
+
+
+def pack(sequences: list[list[int]]) -> Packed:
+    """Lay sequences out in one row, each common beginning once."""
+    token_ids: list[int] = []
+    positions: list[int] = []
+    paths: list[np.ndarray] = [np.empty(0, np.int64)] * len(sequences)
+    owned = [0] * len(sequences)
+    previous, path = [], np.empty(0, np.int64)
+    for index in sorted(range(len(sequences)), key=sequences.__getitem__):
+        sequence = sequences[index]
+        shared = common_prefix(previous, sequence)
+        owned[index] = len(sequence) - shared
+        path = np.concatenate([path[:shared], np.arange(len(token_ids), len(token_ids) + owned[index])])
+        token_ids += sequence[shared:]
+        positions += range(shared, len(sequence))
+        paths[index], previous = path, sequence
+    return Packed(np.array(token_ids), np.array(positions), paths, owned)
+
+
+def common_prefix(one: list[int], other: list[int]) -> int:
+    """Give the number of tokens with which both sequences begin."""
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    packed_paths: list[tuple[torch.Tensor, int]],
+    **options: object,
+) -> tuple[torch.Tensor, None]:
+    """Attend within each sequence of a packed row; tensors are [1, heads, tokens, head size].
+
+    `packed_paths` gives for each sequence the places of its tokens in the row, and how many at its end are its own.
+    What it shares with others is attended anew with it and thrown away: that costs little, and the kernel for plain
+    causal attention needs no mask.
+    """
+    window = options.get("sliding_window")
+    output = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
+    for path, own in packed_paths:
+        mask = _band(len(path), window, query.device) if window and len(path) > window else None
+        parts = (tensor.index_select(2, path) for tensor in (query, key, value))
+        attended, _ = sdpa_attention_forward(module, *parts, mask, **options)
+        output.index_copy_(1, path[-own:], attended[:, -own:])
+    return output, None
+
+
+def _band(length: int, window: int, device: torch.device) -> torch.Tensor:
+    """Give the mask of a sliding window: each token sees itself and the `window - 1` before it."""
+    behind = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
+    return ((behind >= 0) & (behind < window))[None, None]
+
+
+AttentionInterface.register(PACKED, packed_attention)
+AttentionMaskInterface.register(PACKED, lambda **_: None)

@@ -1,0 +1,311 @@
+"""How a model is spoken to: its prompt, and its own glue round the reasoning and the answer of a response.
+
+A response's text is what its author said, reasoning first, then the answer from `answer_start` on (0: no
+reasoning). Every model that scores it reads it in a format of its own:
+
+- `chat`: the tokenizer's chat template with the instruction as the user's message; the text is written as it
+  is.
+- `plain`: the instruction and a line break; the text is written as it is.
+- `think`: as `chat`, then `<think>`, the reasoning, `</think>` and the answer. Where the template's prompt
+  ends in an open `<think>` (DeepSeek-R1), it is not written again. An answer without reasoning follows an
+  empty `<think>` block.
+- `harmony`: gpt-oss's channels, `analysis` for the reasoning and `final` for the answer; an answer without
+  reasoning is written in `final` alone.
+- the path of a Jinja file of the user's. It prints the prompt and may set the glue, all of it text:
+
+      {%- set before_reasoning = "<reason>" -%}
+      {%- set between = "</reason>" -%}
+      {{ bos_token }}Problem: {{ message }}
+      Solution:
+
+  `message` is the instruction with the question in it; the tokenizer's special tokens go by their names
+  (`bos_token`, `eos_token`, ...). Glue, none unless set: `before_reasoning`, `between` (reasoning and
+  answer), `after` (the answer), and `no_reasoning`, written before an answer without reasoning (else
+  `before_reasoning` and `between`). A final line break is part of the prompt; write `{{- "" -}}` behind the
+  last word to have none.
+
+A response that ends inside its reasoning has `answer_start == len(text)`: then no glue follows it.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+import jinja2
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from distrace.alignment import AlignmentError
+from distrace.errors import DistraceError
+from distrace.settings import ModelSettings
+
+# Some templates print today's date (gpt-oss, Llama 3), but a prompt must be the same on any day.
+PROMPT_DATE = datetime(2025, 1, 1)
+
+_PROBE = "314159265358979"
+_JINJA = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, keep_trailing_newline=True)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of a response; `start` is the character of the text where it begins, None for glue."""
+
+    text: str
+    start: int | None
+
+
+@dataclass(frozen=True)
+class Glue:
+    """What a format writes round reasoning and answer; all empty: nothing, and reasoning and answer are one.
+
+    `opener` begins the reasoning, `before` is the part of it that the prompt has not written yet. `opened`: a
+    response without a marker is all reasoning. `markers` may not occur in a text: they could not be told from
+    glue.
+    """
+
+    opener: str = ""
+    before: str = ""
+    between: str = ""
+    after: str = ""
+    no_reasoning: str = ""
+    opened: bool = False
+    markers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A model's format: its name in the settings, the instruction, the prompt for a message, and the glue."""
+
+    name: str
+    instruction: jinja2.Template
+    prompt: Callable[[str], str]
+    glue: Glue
+
+
+def load_format(settings: ModelSettings, tokenizer) -> Format:
+    """Give the format that the settings name, for this tokenizer.
+
+    Raises DistraceError for an unknown format, a broken template, a missing chat template, and an instruction
+    that leaves the question out.
+    """
+    instruction = _template(settings.instruction, "instruction")
+    prompt, glue = FORMATS.get(settings.format, _from_file)(settings, tokenizer)
+    form = Format(settings.format, instruction, prompt, glue)
+    if _PROBE not in prompt_text(form, _PROBE):
+        raise DistraceError(
+            f"format {settings.format!r}: the prompt does not hold the question; is there a {{{{ question }}}}"
+            f" in the instruction {settings.instruction!r} (and a {{{{ message }}}} in your template)?"
+        )
+    return form
+
+
+def prompt_text(form: Format, question: str) -> str:
+    """Give the prompt for a question, special tokens as text; for `alignment.encode_prompt`."""
+    return form.prompt(_rendered(form.instruction, "instruction", question=question))
+
+
+def response_pieces(form: Format, text: str, answer_start: int) -> list[Piece]:
+    """Give a text in the format's glue; the pieces that are no glue are the text, in order. No end token.
+
+    Raises AlignmentError, naming it, if the text holds a marker of the format's glue: it could not be read
+    back.
+    """
+    if not 0 <= answer_start <= len(text):
+        raise AlignmentError(
+            f"answer_start {answer_start} lies outside of the text of {len(text)} characters"
+        )
+    for marker in form.glue.markers:
+        if (place := text.find(marker)) >= 0:
+            raise AlignmentError(
+                f"character {place} of the text begins {marker!r}, glue of format {form.name!r}"
+            )
+    pieces = [Piece(piece, start) for piece, start in _written(form.glue, text, answer_start) if piece]
+    if form.glue.between and parse_response(form, "".join(p.text for p in pieces)) != (text, answer_start):
+        raise AlignmentError(
+            f"the text and the glue of format {form.name!r} run together: it could not be read back"
+        )
+    return pieces
+
+
+def generated_pieces(form: Format, generated: str) -> list[Piece]:
+    """Cut a generated response into its glue, just as the model wrote it, and its text; joined, they give it.
+
+    The first closing marker ends the reasoning; later ones stay in the answer. Without one, all is reasoning
+    if that was opened (by the model or in the prompt), else all is answer. Line breaks of the glue may be
+    missing.
+    """
+    begin, end, answer_begin, answer_end = _parsed(form.glue, generated)
+    cuts = [
+        (generated[:begin], None),
+        (generated[begin:end], 0),
+        (generated[end:answer_begin], None),
+        (generated[answer_begin:answer_end], end - begin),
+        (generated[answer_end:], None),
+    ]
+    return [Piece(piece, start) for piece, start in cuts if piece]
+
+
+def parse_response(form: Format, generated: str) -> tuple[str, int]:
+    """Give the text of a generated response, without glue, and its `answer_start`; see `generated_pieces`.
+
+    The inverse of `response_pieces`; but formats without glue (`plain`, `chat`) know no reasoning and give 0.
+    """
+    begin, end, answer_begin, answer_end = _parsed(form.glue, generated)
+    return generated[begin:end] + generated[answer_begin:answer_end], end - begin
+
+
+def _written(glue: Glue, text: str, answer_start: int) -> list[tuple[str, int | None]]:
+    if answer_start == 0:
+        return [(glue.no_reasoning, None), (text, 0), (glue.after, None)]
+    reasoning, answer = text[:answer_start], text[answer_start:]
+    if not answer:
+        return [(glue.before, None), (reasoning, 0)]
+    return [
+        (glue.before, None),
+        (reasoning, 0),
+        (glue.between, None),
+        (answer, answer_start),
+        (glue.after, None),
+    ]
+
+
+def _parsed(glue: Glue, generated: str) -> tuple[int, int, int, int]:
+    """Give where in `generated` the reasoning begins and ends, and where the answer does."""
+    ending = re.search(_pattern(glue.after) + r"\Z", generated)
+    answer_end = ending.start() if ending else len(generated)
+    alone = re.match(_pattern(glue.no_reasoning), generated)
+    if alone and alone[0]:
+        return alone.end(), alone.end(), alone.end(), max(alone.end(), answer_end)
+    space = r"\s*" if glue.opener.strip() else ""
+    opening = re.match(f"(?:{space}{_pattern(glue.opener)}|{_pattern(glue.before)})?", generated)
+    begin = opening.end()
+    closing = re.compile(_pattern(glue.between)).search(generated, begin) if glue.between else None
+    if closing:
+        return begin, closing.start(), closing.end(), max(closing.end(), answer_end)
+    if glue.opened or opening[0].strip():
+        return begin, len(generated), len(generated), len(generated)
+    return 0, 0, 0, answer_end
+
+
+def _pattern(glue: str) -> str:
+    """Give a pattern for glue: its white space at both ends may be missing, unless it is nothing else."""
+    core = glue.strip()
+    if not core:
+        return re.escape(glue)
+    lead, _, tail = glue.partition(core)
+    return _optional(lead) + re.escape(core) + _optional(tail)
+
+
+def _optional(white: str) -> str:
+    return "".join(f"{re.escape(char)}?" for char in white)
+
+
+# The formats
+
+
+def _chat(settings: ModelSettings, tokenizer) -> tuple[Callable[[str], str], Glue]:
+    return _chat_prompt(settings, tokenizer), Glue()
+
+
+def _plain(settings: ModelSettings, tokenizer) -> tuple[Callable[[str], str], Glue]:
+    return "{}\n".format, Glue()
+
+
+def _think(settings: ModelSettings, tokenizer) -> tuple[Callable[[str], str], Glue]:
+    # Hybrid models have a switch in their template; others do not look at it.
+    prompt = _chat_prompt(settings, tokenizer, enable_thinking=True, thinking=True)
+    opener, between, before = "<think>\n", "\n</think>\n\n", "<think>\n"
+    end = prompt(_PROBE)
+    opened = end.rstrip().endswith("<think>")
+    if opened:
+        before = "\n" if end.endswith("<think>") else ""
+    return prompt, Glue(opener, before, between, "", before + between, opened, ("<think>", "</think>"))
+
+
+def _harmony(settings: ModelSettings, tokenizer) -> tuple[Callable[[str], str], Glue]:
+    before, final = "<|channel|>analysis<|message|>", "<|channel|>final<|message|>"
+    between = f"<|end|><|start|>assistant{final}"
+    markers = ("start", "end", "message", "channel", "constrain", "return", "call")
+    glue = Glue(before, before, between, "", final, False, tuple(f"<|{marker}|>" for marker in markers))
+    if tokenizer.chat_template:
+        return _chat_prompt(settings, tokenizer), glue
+    return "<|start|>user<|message|>{}<|end|><|start|>assistant".format, glue
+
+
+def _from_file(settings: ModelSettings, tokenizer) -> tuple[Callable[[str], str], Glue]:
+    path = Path(settings.format)
+    if not path.is_file():
+        raise DistraceError(f"no format {settings.format!r}: it is none of {', '.join(FORMATS)}, nor a file")
+    template = _template(path.read_text("utf-8"), settings.format)
+    special = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
+
+    def module(message: str):
+        with _explained(settings.format):
+            return template.make_module({**special, "message": message})
+
+    def prompt(message: str) -> str:
+        return str(module(message))
+
+    def glue(name: str, default: str = "") -> str:
+        return str(getattr(empty, name, default))
+
+    empty = module("")
+    before, between, after = glue("before_reasoning"), glue("between"), glue("after")
+    no_reasoning = glue("no_reasoning", before + between)
+    markers = tuple(part.strip() or part for part in (before, between, after) if part)
+    opened = not before.strip() and bool(between and no_reasoning)
+    return prompt, Glue(before, before, between, after, no_reasoning, opened, markers)
+
+
+FORMATS = {"chat": _chat, "plain": _plain, "think": _think, "harmony": _harmony}
+
+
+def _chat_prompt(settings: ModelSettings, tokenizer, **switches: bool) -> Callable[[str], str]:
+    if not tokenizer.chat_template:
+        raise DistraceError(
+            f"format {settings.format!r}: the model's tokenizer has no chat template; "
+            "use the format plain, or the path of a Jinja file of yours"
+        )
+
+    template = tokenizer.get_chat_template()
+    if "strftime_now" in template:
+        template = _fixed_date() + template
+
+    def prompt(message: str) -> str:
+        with _explained("the chat template"):
+            return tokenizer.apply_chat_template(
+                [{"role": "user", "content": message}],
+                tokenize=False,
+                add_generation_prompt=True,
+                chat_template=template,
+                **switches,
+            )
+
+    return prompt
+
+
+def _fixed_date() -> str:
+    """Give a Jinja macro that stands in for the `strftime_now` of chat templates; transformers passes no functions."""
+    filters = "".join(f"|replace('%{code}', '{PROMPT_DATE:%{code}}')" for code in "YymdbBaAjHMSIp")
+    # The line break behind the macro goes with it, so that the template begins at the head of a line, as it did.
+    return f"{{% macro strftime_now(form) %}}{{{{ form{filters} }}}}{{% endmacro %}}\n"
+
+
+def _template(source: str, name: str) -> jinja2.Template:
+    with _explained(name):
+        return _JINJA.from_string(source)
+
+
+def _rendered(template: jinja2.Template, name: str, **values: str) -> str:
+    with _explained(name):
+        return template.render(values)
+
+
+@contextmanager
+def _explained(name: str) -> Iterator[None]:
+    try:
+        yield
+    except (jinja2.TemplateError, TypeError, ValueError) as error:
+        raise DistraceError(f"{name}: the template fails: {error}") from error

@@ -1,0 +1,67 @@
+"""The settings of the nodes, as frozen dataclasses; `workflow/schemas/config.schema.yaml` describes each for users.
+
+All of them enter fingerprints, so nothing here may name a path, a device or a number of threads: what changes only the
+speed comes as an option of its own (`Execution`).
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """How a model is run and spoken to; what changes its log-probs and its samples, but not where it lies."""
+
+    engine: str = "transformers"
+    dtype: str = "float32"
+    format: str = "chat"
+    instruction: str = "{{ question }}"
+    attention: str = "sdpa"
+    window: int | None = None  # tokens of prompt and response together; None: what the model's config says
+    trust_remote_code: bool = False
+    own_rollouts: str = "score"  # or "recorded": log-probs kept at sampling time serve as this scorer's own
+
+
+@dataclass(frozen=True)
+class Execution:
+    """What changes the speed and the memory of a model's job, never (beyond rounding) its result."""
+
+    token_budget: int | None = None  # tokens in one batch, padding counted; None: found from the free memory
+    gpus: int = 0
+    concurrency: int = 16  # open requests to a server
+    url: str | None = None  # of an OpenAI-compatible server, up to and with /v1
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How responses are drawn: `samples` per question, each with a seed of its own that follows from `seed`."""
+
+    samples: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    top_k: int = 0  # 0: all
+    max_tokens: int = 1024
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Training:
+    """Supervised fine-tuning on prompt and response, loss on the response only."""
+
+    method: str = "full"  # or "lora"
+    epochs: float = 1.0
+    max_steps: int = -1  # -1: as many as the epochs need
+    batch_size: int = 8  # responses in one optimiser step, over all accumulation steps
+    micro_batch_size: int = 8
+    learning_rate: float = 1e-5
+    schedule: str = "cosine"
+    schedule_options: dict | None = None
+    warmup: float = 0.1  # share of the steps
+    weight_decay: float = 0.0
+    beta1: float = 0.9
+    beta2: float = 0.95
+    max_length: int = 4096  # tokens; longer examples are rejected
+    dtype: str = "float32"
+    gradient_checkpointing: bool = False
+    lora_rank: int = 16
+    lora_alpha: int = 32
+    seed: int = 0

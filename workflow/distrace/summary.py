@@ -1,0 +1,208 @@
+"""The numbers of the report, read from the artifacts that a plan names.
+
+Accuracies and shares come as {"mean", "low", "high", "n"}: a 95 % bootstrap interval over n questions.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+
+import polars as pl
+
+from distrace import artifacts
+from distrace.intervals import mean, share
+from distrace.plan import Plan, RolloutSet, Trace, ranking_path, selection_path
+from distrace.provenance import LABELS
+
+
+def numbers_of(plan: Plan) -> dict:
+    """Give every number of the report: `runs` by name, and `accounting`, what each artifact kept and dropped."""
+    return {
+        "seed": plan.config["seed"],
+        "runs": {run: _run_numbers(plan, run) for run in plan.config["runs"]},
+        "accounting": accounting(report_inputs(plan)),
+    }
+
+
+def report_inputs(plan: Plan) -> list[str]:
+    """Give the paths of all artifacts that the report reads or counts."""
+    paths: dict[str, None] = {}
+    for run, settings in plan.config["runs"].items():
+        for rollouts in plan.tests(run):
+            for kind in ("questions", "rollouts", "grades"):
+                paths |= dict.fromkeys(_parts(plan, kind, rollouts))
+        for trace in plan.traces(run):
+            paths |= dict.fromkeys(plan.trace_parts(trace))
+            paths[positions_path(trace)] = None
+            for scorer in (trace.teacher, settings["student"], trace.rollouts.author):
+                paths |= dict.fromkeys(plan.rollout_parts(f"logprobs/{scorer}/full", trace.rollouts))
+        for candidates in _candidates(plan, run):
+            for kind in ("questions", "rollouts", "grades"):
+                paths |= dict.fromkeys(_parts(plan, kind, candidates))
+            paths[ranking_path(run, candidates)] = None
+            paths |= dict.fromkeys(selection_path(run, candidates, s) for s in settings["strategies"])
+    paths |= dict.fromkeys(f"results/models/{name}/training.arrow" for name in plan.distilled)
+    return list(paths)
+
+
+def positions_path(trace: Trace) -> str:
+    """Give the path of a trace's label positions."""
+    return f"results/positions/{trace.folder}.arrow"
+
+
+def accounting(paths: Iterable[str]) -> list[dict]:
+    """Give, for each artifact: rows kept, rows rejected, and how often each reason was given."""
+    rows = []
+    for path in paths:
+        rejects = artifacts.rejects_path(Path(path))
+        reasons = artifacts.read(rejects, "rejects")["reason"].to_list() if rejects.is_file() else []
+        rows.append(
+            {
+                "artifact": path,
+                "rows": artifacts.metadata(Path(path)).rows,
+                "rejected": len(reasons),
+                "reasons": dict(Counter(reasons).most_common()),
+            }
+        )
+    return rows
+
+
+def _run_numbers(plan: Plan, run: str) -> dict:
+    settings = plan.config["runs"][run]
+    return {
+        "teachers": settings["teachers"],
+        "student": settings["student"],
+        "alpha": settings["alpha"],
+        "beta": settings["beta"],
+        "accuracy": {
+            questions: {
+                rollouts.author: accuracy(plan, rollouts)
+                for rollouts in plan.tests(run)
+                if rollouts.questions == questions
+            }
+            for questions in settings["test"]["questions"]
+        },
+        "traces": [_trace_numbers(plan, trace) for trace in plan.traces(run)],
+        "selections": [
+            _selection_numbers(plan, run, candidates, strategy)
+            for candidates in _candidates(plan, run)
+            for strategy in settings["strategies"]
+        ],
+    }
+
+
+def accuracy(plan: Plan, rollouts: RolloutSet) -> dict:
+    """Give the share of right responses, averaged over questions, with what it rests on."""
+    graded = artifacts.concatenated(_parts(plan, "grades", rollouts), "grades")
+    written = _read(plan, "rollouts", rollouts, ["rollout_id", "finish_reason"])
+    judged = graded.filter(pl.col("correct").is_not_null())
+    per_question = judged.group_by("question_id", maintain_order=True).agg(pl.col("correct").mean())
+    return _plain(mean(per_question["correct"].to_numpy())) | {
+        "responses": len(graded),
+        "not_judged": len(graded) - len(judged),
+        "cut_off": (written["finish_reason"] == "length").mean(),
+    }
+
+
+def _trace_numbers(plan: Plan, trace: Trace) -> dict:
+    labelled = artifacts.concatenated(map(Path, plan.trace_parts(trace)), "provenance")
+    graded = artifacts.concatenated(_parts(plan, "grades", trace.rollouts), "grades")
+    table = labelled.join(graded.select("rollout_id", "question_id", "correct"), on="rollout_id")
+    return {
+        "teacher": trace.teacher,
+        "distilled": trace.rollouts.author,
+        "questions": trace.rollouts.questions,
+        "sentences": len(table),
+        "responses": table["rollout_id"].n_unique(),
+        "labels": label_shares(table),
+        "labels_correct": label_shares(table.filter(pl.col("correct"))),
+        "labels_incorrect": label_shares(table.filter(~pl.col("correct"))),
+        "area_between_curves": area_between_curves(artifacts.read(Path(positions_path(trace)), "positions")),
+        "habits": _habits(plan, trace, table),
+    }
+
+
+def label_shares(table: pl.DataFrame) -> dict:
+    """Give each label's share of the sentences, resampled over questions; None without sentences."""
+    counts = table.group_by("question_id", maintain_order=True).agg(
+        pl.len().alias("all"), *((pl.col("label") == label).sum().alias(label) for label in LABELS)
+    )
+    return {label: _plain(share(counts[label].to_numpy(), counts["all"].to_numpy())) for label in LABELS}
+
+
+def area_between_curves(positions: pl.DataFrame) -> dict:
+    """Give, per label, the mean over positions of its share in right minus its share in wrong responses.
+
+    Positions that only right or only wrong responses reach do not count (arXiv 2512.20908, section 4).
+    """
+    shares = positions.with_columns((pl.col("sentences") / pl.col("responses")).alias("share"))
+    wide = shares.filter(pl.col("correct")).join(
+        shares.filter(~pl.col("correct")), on=["position", "label"], suffix="_wrong"
+    )
+    areas = wide.group_by("label").agg((pl.col("share") - pl.col("share_wrong")).mean().alias("area"))
+    return dict(sorted(areas.iter_rows()))
+
+
+def _habits(plan: Plan, trace: Trace, table: pl.DataFrame) -> dict:
+    """Give, for each habit that the run names by a regular expression, the labels of the sentences that show it."""
+    habits = plan.config["runs"][trace.run]["habits"]
+    texts = _read(plan, "rollouts", trace.rollouts, ["rollout_id", "text"])
+    sentences = table.join(texts, on="rollout_id").with_columns(
+        pl.col("text").str.slice(pl.col("start"), pl.col("end") - pl.col("start")).alias("written")
+    )
+    return {name: habit_labels(sentences, pattern) for name, pattern in habits.items()}
+
+
+def habit_labels(sentences: pl.DataFrame, pattern: str) -> dict:
+    """Give the label shares of the sentences in which `pattern` occurs: all, and by how many came before in the response."""
+    shown = sentences.filter(pl.col("written").str.contains(pattern)).sort("rollout_id", "sentence")
+    shown = shown.with_columns(pl.int_range(pl.len()).over("rollout_id").alias("earlier"))
+    return {
+        "pattern": pattern,
+        "sentences": len(shown),
+        "responses": shown["rollout_id"].n_unique(),
+        "labels": label_shares(shown),
+        "by_occurrence": [
+            {"occurrence": number + 1, "sentences": len(rows)} | {"labels": label_shares(rows)}
+            for (number,), rows in shown.group_by("earlier", maintain_order=False).__iter__()
+        ],
+    }
+
+
+def _selection_numbers(plan: Plan, run: str, candidates: RolloutSet, strategy: str) -> dict:
+    ranking = artifacts.read(Path(ranking_path(run, candidates)), "ranking")
+    graded = artifacts.concatenated(_parts(plan, "grades", candidates), "grades").select(
+        "rollout_id", "correct"
+    )
+    chosen = artifacts.read(Path(selection_path(run, candidates, strategy)), "selection").select("rollout_id")
+    table = chosen.join(ranking, on="rollout_id").join(graded, on="rollout_id", how="left")
+    return {
+        "teacher": candidates.author,
+        "strategy": strategy,
+        "selected": len(chosen),
+        "candidates": len(ranking),
+        "correct": _plain(mean(table["correct"].drop_nulls().to_numpy())),
+        **{f"mean_{name}": table[name].mean() for name in ("longest", "sentences", "teacher_count", "grape")},
+    }
+
+
+def _candidates(plan: Plan, run: str) -> list[RolloutSet]:
+    settings = plan.config["runs"][run]
+    return (
+        [] if settings["distilled"] else [plan.candidates(run, teacher) for teacher in settings["teachers"]]
+    )
+
+
+def _parts(plan: Plan, kind: str, rollouts: RolloutSet) -> list[str]:
+    if kind == "questions":
+        return plan.question_parts(rollouts.questions)
+    return plan.rollout_parts(kind, rollouts)
+
+
+def _read(plan: Plan, kind: str, rollouts: RolloutSet, columns: list[str]) -> pl.DataFrame:
+    return pl.concat([artifacts.read(Path(path), kind, columns) for path in _parts(plan, kind, rollouts)])
+
+
+def _plain(interval: object) -> dict | None:
+    return None if interval is None else asdict(interval)
