@@ -21,7 +21,9 @@ CUSTOM = (
 
 
 def tokenizer_with(chat_template: str | None) -> PreTrainedTokenizerFast:
-    tokenizer = PreTrainedTokenizerFast(tokenizer_object=Tokenizer(models.WordLevel({"<s>": 0}, "<s>")), bos_token="<s>")
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=Tokenizer(models.WordLevel({"<s>": 0}, "<s>")), bos_token="<s>"
+    )
     tokenizer.chat_template = chat_template
     return tokenizer
 
@@ -85,8 +87,9 @@ def test_a_question_is_never_run_as_a_template():
 
 
 def test_a_template_that_prints_the_date_gives_the_same_prompt_on_any_day():
-    form = format_of("chat", "{{ strftime_now('%Y-%m-%d') }} " + CHATML)
-    assert prompt_text(form, "q").startswith("2025-01-01 ")
+    macro = "{% macro today() %}{{ strftime_now('%d %B %Y') }}{% endmacro %}"
+    form = format_of("chat", "\n{{ strftime_now('%Y-%m-%d') }} " + macro + "{{ today() }} " + CHATML)
+    assert prompt_text(form, "q").startswith("\n2025-01-01 01 January 2025 <|im_start|>user")
 
 
 def test_think_switches_thinking_on_in_a_hybrid_template():
@@ -148,7 +151,9 @@ def test_a_response_cut_off_in_its_reasoning_is_all_reasoning(forms, name):
     assert parse_response(forms[name], joined(pieces)) == ("Why", 3)
 
 
-PARTS = st.lists(st.sampled_from(["\n", " ", "a", ".", "<", "think", "|", "</", "done", "é", ">"]), max_size=12).map("".join)
+PARTS = st.lists(st.sampled_from(["\n", " ", "a", ".", "<", "think", "|", "</", "done", "é", ">"]), max_size=12).map(
+    "".join
+)
 
 
 @pytest.mark.parametrize("name", WITH_REASONING)
@@ -162,7 +167,11 @@ def test_what_is_written_is_read_back(forms, name, reasoning, answer):
 
 
 @pytest.mark.parametrize("name", NAMES)
-@given(generated=st.lists(st.sampled_from(["<think>", "</think>", "\n", "a", "<reason>", "</reason>", "<done>", " "]), max_size=9))
+@given(
+    generated=st.lists(
+        st.sampled_from(["<think>", "</think>", "\n", "a", "<reason>", "</reason>", "<done>", " "]), max_size=9
+    )
+)
 def test_a_generated_response_is_cut_without_loss(forms, name, generated):
     generated = "".join(generated)
     pieces = generated_pieces(forms[name], generated)

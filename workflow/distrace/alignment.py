@@ -17,7 +17,7 @@ import re
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
@@ -77,11 +77,10 @@ def encode_response(tokenizer, pieces: Sequence["Piece"]) -> Aligned:
     """
     response = _response(pieces)
     ids = _encode(tokenizer, response)
-    decoded, starts, ends = _decoded(tokenizer, ids)
-    spans = _exact(decoded, starts, ends, response)
-    spans = spans or _normalised(tokenizer, ids, decoded, starts, ends, response)
+    decoded = _decoded(tokenizer, ids)
+    spans = _exact(tokenizer, decoded, response) or _normalised(tokenizer, decoded, response)
     if spans is None:
-        raise AlignmentError(f"the tokenizer loses {_first_loss(decoded, response, pieces)}")
+        raise AlignmentError(f"the tokenizer loses {_first_loss(decoded.text, response, pieces)}")
     return _on_text(ids, *spans, pieces)
 
 
@@ -94,10 +93,10 @@ def align_generated(tokenizer, token_ids: Sequence[int], pieces: Sequence["Piece
     """
     response = _response(pieces)
     ids = list(token_ids)
-    decoded, starts, ends = _decoded(tokenizer, ids)
-    spans = _exact(decoded, starts, ends, response)
+    decoded = _decoded(tokenizer, ids)
+    spans = _exact(tokenizer, decoded, response)
     if spans is None:
-        loss = _first_loss(decoded, response, pieces)
+        loss = _first_loss(decoded.text, response, pieces)
         raise AlignmentError(f"the tokens do not decode to the text, they lack {loss}")
     return _on_text(ids, *spans, pieces)
 
@@ -120,9 +119,7 @@ def owners(starts: np.ndarray, ends: np.ndarray, boundaries: Sequence[int]) -> n
         return result
     starts, ends = starts[carrying], ends[carrying]
     if ends.max() > bounds[-1]:
-        raise AlignmentError(
-            f"a token ends at character {ends.max()}, the text at {bounds[-1]}: not its tokens"
-        )
+        raise AlignmentError(f"a token ends at character {ends.max()}, the text at {bounds[-1]}: not its tokens")
     first = np.searchsorted(bounds, starts, "right") - 1
     counts = np.searchsorted(bounds, ends - 1, "right") - first
     token = np.repeat(np.arange(len(starts)), counts)
@@ -169,8 +166,17 @@ def _on_text(ids: list[int], starts: np.ndarray, ends: np.ndarray, pieces: Seque
 # From tokens to characters of what they decode to
 
 
-def _decoded(tokenizer, ids: list[int]) -> tuple[str, np.ndarray, np.ndarray]:
-    """Give the text that the tokens stand for and, for each token, the characters of it that it carries."""
+@dataclass(frozen=True)
+class _Decoded:
+    """Tokens, the text they stand for, and the characters of it that each carries."""
+
+    ids: list[int]
+    text: str
+    starts: np.ndarray  # int64
+    ends: np.ndarray
+
+
+def _decoded(tokenizer, ids: list[int]) -> _Decoded:
     surfaces = _surfaces(tokenizer, ids)
     if surfaces is None:
         return _decoded_in_groups(tokenizer, ids)
@@ -181,13 +187,13 @@ def _decoded(tokenizer, ids: list[int]) -> tuple[str, np.ndarray, np.ndarray]:
     char_of_byte = np.append(char_of_byte, len(text))
     starts = char_of_byte[stops - sizes]
     ends = np.where(sizes > 0, char_of_byte[stops - 1] + 1, starts)
-    return text, starts, ends
+    return _Decoded(ids, text, starts, ends)
 
 
 def _surfaces(tokenizer, ids: list[int]) -> list[bytes] | None:
     """Give the bytes of each token, or None if they do not follow from the token alone."""
     kinds = _decoder_kinds(tokenizer)
-    if not kinds or not (kinds == {"ByteLevel"} or kinds <= _SENTENCEPIECE):
+    if not _byte_exact(kinds):
         return None
     literal = tokenizer.added_tokens_decoder
     # An id beyond the vocabulary (a padded output layer has some) stands for nothing.
@@ -199,9 +205,7 @@ def _surfaces(tokenizer, ids: list[int]) -> list[bytes] | None:
     if "ByteFallback" not in kinds:
         return [table[i] for i in ids]
     matches = {i: _BYTE_TOKEN.fullmatch(name) for i, name in names.items()}
-    return _with_byte_tokens(
-        ids, table, {i: bytes.fromhex(match[1]) for i, match in matches.items() if match}
-    )
+    return _with_byte_tokens(ids, table, {i: bytes.fromhex(match[1]) for i, match in matches.items() if match})
 
 
 def _decoder_kinds(tokenizer) -> set[str]:
@@ -214,6 +218,11 @@ def _decoder_kinds(tokenizer) -> set[str]:
     if any(pair != ("▁", " ") for pair in replacing):
         return set()
     return {step["type"] for step in steps}
+
+
+def _byte_exact(kinds: set[str]) -> bool:
+    """Say whether tokens stand for bytes each by itself, as these kinds of decoder have it."""
+    return bool(kinds) and (kinds == {"ByteLevel"} or kinds <= _SENTENCEPIECE)
 
 
 def _byte_level_alphabet() -> dict[str, int]:
@@ -268,7 +277,7 @@ def _characters(data: bytes) -> tuple[str, np.ndarray]:
     return marked.replace(_REPLACED, "\ufffd").replace(_REPLACED_MORE, ""), np.repeat(characters, sizes)
 
 
-def _decoded_in_groups(tokenizer, ids: list[int]) -> tuple[str, np.ndarray, np.ndarray]:
+def _decoded_in_groups(tokenizer, ids: list[int]) -> _Decoded:
     """Decode little by little, where tokens stand for no bytes by themselves (word pieces, Python code).
 
     What a token adds is seen by decoding it after the group before it, so the time is linear. The tokens of
@@ -288,7 +297,7 @@ def _decoded_in_groups(tokenizer, ids: list[int]) -> tuple[str, np.ndarray, np.n
         ends[first : last + 1] = length
         context, first = first, last + 1
         before = decode_generated(tokenizer, ids[context:first])
-    return "".join(parts), starts, ends
+    return _Decoded(ids, "".join(parts), starts, ends)
 
 
 # From what the tokens decode to, to the response
@@ -297,33 +306,40 @@ def _decoded_in_groups(tokenizer, ids: list[int]) -> tuple[str, np.ndarray, np.n
 Spans = tuple[np.ndarray, np.ndarray]
 
 
-def _exact(decoded: str, starts: np.ndarray, ends: np.ndarray, response: str) -> Spans | None:
-    if decoded == response:
-        return starts, ends
-    if decoded == " " + response:  # the prefix space of SentencePiece and of some byte-level tokenizers
-        return np.maximum(starts - 1, 0), np.maximum(ends - 1, 0)
-    return None
+def _exact(tokenizer, decoded: _Decoded, response: str) -> Spans | None:
+    """Match the response itself, but for spaces that the tokenizer puts first and behind its added tokens."""
+    if decoded.text == response:
+        return decoded.starts, decoded.ends
+    added = np.isin(decoded.ids, list(tokenizer.added_tokens_decoder))
+    breaks = sorted({0, len(decoded.text), *decoded.ends[added].tolist()})
+    dropped, parts, length = [], [], 0
+    for begin, end in pairwise(breaks):
+        part = decoded.text[begin:end]
+        if part.startswith(" ") and not response.startswith(part, length):
+            dropped.append(begin)
+            part = part[1:]
+        parts.append(part)
+        length += len(part)
+    if "".join(parts) != response:
+        return None
+    return tuple(places - np.searchsorted(dropped, places) for places in (decoded.starts, decoded.ends))
 
 
-def _normalised(
-    tokenizer, ids: list[int], decoded: str, starts: np.ndarray, ends: np.ndarray, response: str
-) -> Spans | None:
+def _normalised(tokenizer, decoded: _Decoded, response: str) -> Spans | None:
     """Match what the tokenizer's normaliser made of the response; None if what differs is not harmless."""
-    ignorable = ["", " "] + ([None] if _drops_whitespace(tokenizer, ids) else [])
-    for ignored in ignorable:
-        made, made_from = _folded(decoded, ignored)
+    for ignored in ["", " ", None] if _drops_white_space(tokenizer, decoded.ids) else ["", " "]:
+        made, made_from = _folded(decoded.text, ignored)
         given, given_from = _folded(response, ignored)
         if made == given:
             break
     else:
         return None
-    first = np.full(len(decoded), len(response), np.int64)
-    last = np.zeros(len(decoded), np.int64)
+    first = np.full(len(decoded.text), len(response), np.int64)
+    last = np.zeros(len(decoded.text), np.int64)
     np.minimum.at(first, made_from, given_from)
     np.maximum.at(last, made_from, given_from + 1)
-    spans = [
-        (first[s:e].min(), last[s:e].max()) if e > s else (0, 0) for s, e in zip(starts, ends, strict=True)
-    ]
+    carried = zip(decoded.starts.tolist(), decoded.ends.tolist(), strict=True)
+    spans = [(first[s:e].min(), last[s:e].max()) if e > s else (0, 0) for s, e in carried]
     return _without_gaps(np.array(spans, np.int64).reshape(-1, 2), len(response))
 
 
@@ -340,15 +356,15 @@ def _without_gaps(spans: np.ndarray, length: int) -> Spans | None:
     return np.where(empty, 0, starts), np.where(empty, 0, ends)
 
 
-def _drops_whitespace(tokenizer, ids: list[int]) -> bool:
-    backend = getattr(tokenizer, "backend_tokenizer", None)
-    if not _decoder_kinds(tokenizer) or backend is None:
+def _drops_white_space(tokenizer, ids: list[int]) -> bool:
+    if not _byte_exact(_decoder_kinds(tokenizer)):
         return True
     added = tokenizer.added_tokens_decoder
     if any(added[i].lstrip or added[i].rstrip for i in set(ids) & added.keys()):
         return True
-    normaliser = backend.normalizer.__getstate__().decode() if backend.normalizer else ""
-    return any(f'"type":"{kind}"' in normaliser for kind in _STRIPPING)
+    normaliser = tokenizer.backend_tokenizer.normalizer
+    state = normaliser.__getstate__().decode() if normaliser else ""
+    return any(f'"type":"{kind}"' in state for kind in _STRIPPING)
 
 
 def _folded(text: str, ignored: str | None) -> tuple[str, np.ndarray]:

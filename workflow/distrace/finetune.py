@@ -13,7 +13,7 @@ from pathlib import Path
 
 import polars as pl
 import torch
-from datasets import Dataset
+from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
 from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, TrainerCallback
 from trl import SFTConfig, SFTTrainer
@@ -183,7 +183,7 @@ def _arguments(training: Training, steps: int, checkpoints: Path) -> SFTConfig:
         adam_beta2=training.beta2,
         max_length=None,
         completion_only_loss=True,
-        gradient_checkpointing=training.gradient_checkpointing,
+        activation_checkpointing=training.gradient_checkpointing,
         bf16=training.dtype == "bfloat16",
         use_cpu=not torch.cuda.is_available(),
         seed=training.seed,
@@ -211,7 +211,7 @@ def _lora(training: Training) -> LoraConfig | None:
 class Progress(TrainerCallback):
     """Log a line with step, loss and learning rate where transformers would print a dict."""
 
-    def on_log(self, args, state, control, logs=None, **_):  # noqa: ANN001
+    def on_log(self, args, state, control, logs=None, **_):
         if logs and "loss" in logs:
             loss, rate = float(logs["loss"]), float(logs["learning_rate"])
             log.info(

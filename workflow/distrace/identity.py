@@ -11,18 +11,15 @@ from functools import cache
 from pathlib import Path
 
 NODE_VERSIONS = {
-    name: 1
-    for name in (
-        "questions",
-        "models",
-        "fresh",
-        "rollouts",
-        "sentences",
-        "logprobs",
-        "ranking",
-        "selection",
-        "finetune",
-    )
+    "questions": 1,
+    "models": 1,
+    "fresh": 1,
+    "rollouts": 1,
+    "sentences": 1,
+    "logprobs": 1,
+    "ranking": 1,
+    "selection": 1,
+    "finetune": 1,
 }
 
 _PACKAGE = Path(__file__).parent

@@ -16,7 +16,6 @@ Run by the workflow as `python -m distrace.logprobs --rollouts FILE --questions 
 
 import logging
 import re
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 

@@ -14,6 +14,7 @@ import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
 from distrace.errors import DistraceError
+from distrace.prompts import format_text
 from distrace.settings import Execution, ModelSettings, Sampling, Training
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
@@ -95,7 +96,9 @@ class Plan:
         return self.config["models"][name]
 
     def model_settings(self, name: str) -> ModelSettings:
-        return _pick(ModelSettings, self.model_config(name))
+        """Give how a model is run; a prompt format of the user's is its text, not its path."""
+        config = self.model_config(name)
+        return _pick(ModelSettings, config | {"format": format_text(config["format"])})
 
     def execution(self, name: str) -> Execution:
         return _pick(Execution, self.model_config(name))
@@ -157,6 +160,20 @@ class Plan:
             Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]
         ]
 
+    def style_of(self, model: str) -> str | None:
+        """Give the style of the world that a model was trained on from scratch, None for a model of the real world."""
+        finetune = self.config["models"].get(model, {"source": {}})["source"].get("finetune")
+        return self._style(finetune["questions"]) if finetune else None
+
+    def has_truth(self, trace: Trace) -> bool:
+        """Tell whether the origin of the sentences of a trace is known: its questions and models are of the world."""
+        student = self.config["runs"][trace.run]["student"]
+        in_world = self.config["questions"][trace.rollouts.questions]["source"]["world"] is not None
+        return in_world and None not in (self.style_of(trace.teacher), self.style_of(student))
+
+    def _style(self, questions: str) -> str | None:
+        return (self.config["questions"][questions]["source"]["world"] or {}).get("style")
+
     def _trained_by(self, run: str) -> list[str]:
         return [model.name for model in self.distilled.values() if model.run == run]
 
@@ -216,7 +233,7 @@ def _filling_validator() -> type:
     """Give a validator that fills in defaults before it looks inside, as the FAQ of jsonschema describes."""
     check_properties = Draft202012Validator.VALIDATORS["properties"]
 
-    def fill(validator, properties, instance, schema):  # noqa: ANN001
+    def fill(validator, properties, instance, schema):
         if isinstance(instance, dict):
             for key, value in properties.items():
                 if "default" in value and key not in instance:

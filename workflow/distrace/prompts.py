@@ -113,19 +113,13 @@ def response_pieces(form: Format, text: str, answer_start: int) -> list[Piece]:
     back.
     """
     if not 0 <= answer_start <= len(text):
-        raise AlignmentError(
-            f"answer_start {answer_start} lies outside of the text of {len(text)} characters"
-        )
+        raise AlignmentError(f"answer_start {answer_start} lies outside of the text of {len(text)} characters")
     for marker in form.glue.markers:
         if (place := text.find(marker)) >= 0:
-            raise AlignmentError(
-                f"character {place} of the text begins {marker!r}, glue of format {form.name!r}"
-            )
+            raise AlignmentError(f"character {place} of the text begins {marker!r}, glue of format {form.name!r}")
     pieces = [Piece(piece, start) for piece, start in _written(form.glue, text, answer_start) if piece]
     if form.glue.between and parse_response(form, "".join(p.text for p in pieces)) != (text, answer_start):
-        raise AlignmentError(
-            f"the text and the glue of format {form.name!r} run together: it could not be read back"
-        )
+        raise AlignmentError(f"the text and the glue of format {form.name!r} run together: it could not be read back")
     return pieces
 
 
@@ -234,15 +228,24 @@ def _harmony(settings: ModelSettings, tokenizer) -> tuple[Callable[[str], str], 
     return "<|start|>user<|message|>{}<|end|><|start|>assistant".format, glue
 
 
+def format_text(name: str) -> str:
+    """Give the name of a known format, and of any other what the file of that name holds, if it is not a template yet.
+
+    The workflow hands on the text, so that an edited file is another format.
+    """
+    if name in FORMATS or "{{" in name:
+        return name
+    if not Path(name).is_file():
+        raise DistraceError(f"no format {name!r}: it is none of {', '.join(FORMATS)}, nor a file")
+    return Path(name).read_text("utf-8")
+
+
 def _from_file(settings: ModelSettings, tokenizer) -> tuple[Callable[[str], str], Glue]:
-    path = Path(settings.format)
-    if not path.is_file():
-        raise DistraceError(f"no format {settings.format!r}: it is none of {', '.join(FORMATS)}, nor a file")
-    template = _template(path.read_text("utf-8"), settings.format)
+    template = _template(format_text(settings.format), "format")
     special = {name: token for name, token in tokenizer.special_tokens_map.items() if isinstance(token, str)}
 
     def module(message: str):
-        with _explained(settings.format):
+        with _explained("format"):
             return template.make_module({**special, "message": message})
 
     def prompt(message: str) -> str:

@@ -31,10 +31,12 @@ def write_report(config: dict, out_folder: Path) -> None:
         loader=PackageLoader("distrace", "templates"), autoescape=True, trim_blocks=True
     )
     environment.filters["interval"] = interval_text
+    environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
     page = environment.get_template("report.html").render(
         numbers=numbers,
         colours=COLOURS,
         version=__version__,
+        world_figures=[_svg(threshold_figure(trace)) for trace in (numbers["world"] or {"traces": []})["traces"]],
         figures={run: run_figures(plan, run, numbers["runs"][run]) for run in plan.config["runs"]},
         examples={
             run: [example_responses(plan, trace) for trace in plan.traces(run)] for run in plan.config["runs"]
@@ -69,7 +71,7 @@ def accuracy_figure(accuracy: dict) -> alt.Chart:
         for questions, models in accuracy.items()
         for model, value in models.items()
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=None, title=None))
+    base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=None, title=None, axis=alt.Axis(labelLimit=400)))
     bars = base.mark_rule(strokeWidth=2).encode(
         x=alt.X("low:Q", title="accuracy", scale=alt.Scale(domain=[0, 1])), x2="high:Q"
     )
@@ -123,6 +125,29 @@ def position_figure(positions: pl.DataFrame) -> alt.Chart:
             ),
         )
         .properties(width=520, height=240)
+    )
+
+
+def threshold_figure(validation: dict) -> alt.Chart:
+    """Draw precision and recall of Teacher and Student by beta, at the alphas of the grid."""
+    rows = [
+        {"alpha": point["alpha"], "beta": point["beta"], "label": label, "measure": measure, "value": point[label][measure]}
+        for point in validation["by_thresholds"]
+        for label in ("Teacher", "Student")
+        for measure in ("precision", "recall")
+        if point[label][measure] is not None
+    ]
+    return (
+        alt.Chart(alt.Data(values=rows))
+        .mark_line(point=True)
+        .encode(
+            x=alt.X("beta:Q"),
+            y=alt.Y("value:Q", title=None, scale=alt.Scale(domain=[0, 1])),
+            color=_colour(),
+            strokeOpacity=alt.StrokeOpacity("alpha:O", sort="descending"),
+        )
+        .properties(width=240, height=180)
+        .facet(column=alt.Column("measure:N", title=None))
     )
 
 

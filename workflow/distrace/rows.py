@@ -27,7 +27,7 @@ def read_rows(path: Path) -> Iterator[Mapping | BadRow]:
             f"{path}: no such file (paths in the config start at the folder the workflow runs in)"
         )
     if path.suffix == ".jsonl":
-        yield from map(_parsed, path.read_text("utf-8").splitlines())
+        yield from map(_parsed, filter(None, path.read_text("utf-8").split("\n")))
         return
     if path.suffix not in _READERS:
         raise DistraceError(

@@ -52,9 +52,7 @@ _STARTER = re.compile(
     re.IGNORECASE,
 )
 _INITIALS = re.compile(r"(?:[A-Z]\.)*[A-Z]")
-_BEFORE_INITIAL = re.compile(
-    r"(?:^\s*|[A-Z]\.|[.!?…]\s|\b(?:by|and|[A-Z][a-z]+)\s)[(\"\u201c]?[A-Z]\Z", re.MULTILINE
-)
+_BEFORE_INITIAL = re.compile(r"(?:^\s*|[A-Z]\.|[.!?…]\s|\b(?:by|and|[A-Z][a-z]+)\s)[(\"\u201c]?[A-Z]\Z", re.MULTILINE)
 _LIST_HEAD = re.compile(
     r"^\s*(?:[-*+•>#|]+\s+)*[*_(\[]*(?:(?:step|case|part)\s)?(?:\d{1,3}(?:\.\d{1,3})*|[A-Z]|[IVX]{1,5})\Z",
     re.IGNORECASE | re.MULTILINE,

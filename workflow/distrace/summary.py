@@ -14,6 +14,7 @@ from distrace import artifacts
 from distrace.intervals import mean, share
 from distrace.plan import Plan, RolloutSet, Trace, ranking_path, selection_path
 from distrace.provenance import LABELS
+from distrace.validation import ORIGINS, Pair, origin_of, precision_and_recall, roc_auc
 
 
 def numbers_of(plan: Plan) -> dict:
@@ -21,6 +22,7 @@ def numbers_of(plan: Plan) -> dict:
     return {
         "seed": plan.config["seed"],
         "runs": {run: _run_numbers(plan, run) for run in plan.config["runs"]},
+        "world": _world_numbers(plan),
         "accounting": accounting(report_inputs(plan)),
     }
 
@@ -35,6 +37,9 @@ def report_inputs(plan: Plan) -> list[str]:
         for trace in plan.traces(run):
             paths |= dict.fromkeys(plan.trace_parts(trace))
             paths[positions_path(trace)] = None
+            if plan.has_truth(trace):
+                paths |= dict.fromkeys(plan.rollout_parts("truth", trace.rollouts))
+                paths[validation_path(trace)] = None
             for scorer in (trace.teacher, settings["student"], trace.rollouts.author):
                 paths |= dict.fromkeys(plan.rollout_parts(f"logprobs/{scorer}/full", trace.rollouts))
         for candidates in _candidates(plan, run):
@@ -51,21 +56,24 @@ def positions_path(trace: Trace) -> str:
     return f"results/positions/{trace.folder}.arrow"
 
 
+def validation_path(trace: Trace) -> str:
+    """Give the path of the label counts by true origin of a trace in the world."""
+    return f"results/validation/{trace.folder}.arrow"
+
+
 def accounting(paths: Iterable[str]) -> list[dict]:
-    """Give, for each artifact: rows kept, rows rejected, and how often each reason was given."""
-    rows = []
-    for path in paths:
-        rejects = artifacts.rejects_path(Path(path))
-        reasons = artifacts.read(rejects, "rejects")["reason"].to_list() if rejects.is_file() else []
-        rows.append(
-            {
-                "artifact": path,
-                "rows": artifacts.metadata(Path(path)).rows,
-                "rejected": len(reasons),
-                "reasons": dict(Counter(reasons).most_common()),
-            }
-        )
-    return rows
+    """Give, for each artifact over all its parts: rows kept, rows rejected, and how often each reason was given."""
+    found: dict[str, dict] = {}
+    for path in map(Path, paths):
+        name = str(path.parent if path.stem.isdecimal() else path)
+        entry = found.setdefault(name, {"artifact": name, "rows": 0, "rejected": 0, "reasons": Counter()})
+        entry["rows"] += artifacts.metadata(path).rows
+        rejects = artifacts.rejects_path(path)
+        if rejects.is_file():
+            reasons = artifacts.read(rejects, "rejects")["reason"].to_list()
+            entry["rejected"] += len(reasons)
+            entry["reasons"].update(reasons)
+    return [entry | {"reasons": dict(entry["reasons"].most_common())} for entry in found.values()]
 
 
 def _run_numbers(plan: Plan, run: str) -> dict:
@@ -123,6 +131,52 @@ def _trace_numbers(plan: Plan, trace: Trace) -> dict:
     }
 
 
+def _world_numbers(plan: Plan) -> dict | None:
+    """Give how good the labels are where the truth is known: of the first such trace, and of each; None without one."""
+    traces = [trace for run in plan.config["runs"] for trace in plan.traces(run) if plan.has_truth(trace)]
+    found = [_validation_numbers(plan, trace) for trace in traces]
+    return found[0] | {"traces": found} if found else None
+
+
+def _validation_numbers(plan: Plan, trace: Trace) -> dict:
+    run = plan.config["runs"][trace.run]
+    counts = artifacts.read(Path(validation_path(trace)), "validation")
+    chosen = counts.filter(pl.col("alpha") == run["alpha"], pl.col("beta") == run["beta"])
+    quality = precision_and_recall(chosen)
+    pair = Pair(plan.style_of(trace.teacher), plan.style_of(run["student"]))
+    labelled = artifacts.concatenated(map(Path, plan.trace_parts(trace)), "provenance")
+    truth = artifacts.concatenated(map(Path, plan.rollout_parts("truth", trace.rollouts)), "truth")
+    table = labelled.join(truth.with_columns(origin_of(pair)), on=["rollout_id", "sentence"])
+    difference = {
+        origin: table.filter(pl.col("origin") == origin).select(pl.col("p_teacher") - pl.col("p_student")).to_numpy()[:, 0]
+        for origin in ORIGINS
+    }
+    return {
+        "run": trace.run,
+        "teacher": trace.teacher,
+        "distilled": trace.rollouts.author,
+        "questions": trace.rollouts.questions,
+        "auc_teacher_student": roc_auc(difference["teacher"], difference["student"]),
+        "sentences": {origin: len(values) for origin, values in difference.items()},
+        "precision": {label: value["precision"] for label, value in quality.items()},
+        "recall": {label: value["recall"] for label, value in quality.items()},
+        "confusion": confusion_table(chosen),
+        "by_length": {
+            str(length): precision_and_recall(rows) for (length,), rows in chosen.group_by("length", maintain_order=True)
+        },
+        "by_thresholds": [
+            {"alpha": alpha, "beta": beta} | precision_and_recall(rows)
+            for (alpha, beta), rows in counts.group_by("alpha", "beta", maintain_order=True)
+        ],
+    }
+
+
+def confusion_table(counts: pl.DataFrame) -> dict[str, dict[str, int]]:
+    """Give the number of sentences by true origin and label."""
+    sums = {(o, label): n for o, label, n in counts.group_by("origin", "label").agg(pl.col("sentences").sum()).iter_rows()}
+    return {origin: {label: sums.get((origin, label), 0) for label in LABELS} for origin in ORIGINS}
+
+
 def label_shares(table: pl.DataFrame) -> dict:
     """Give each label's share of the sentences, resampled over questions; None without sentences."""
     counts = table.group_by("question_id", maintain_order=True).agg(
@@ -165,7 +219,7 @@ def habit_labels(sentences: pl.DataFrame, pattern: str) -> dict:
         "labels": label_shares(shown),
         "by_occurrence": [
             {"occurrence": number + 1, "sentences": len(rows)} | {"labels": label_shares(rows)}
-            for (number,), rows in shown.group_by("earlier", maintain_order=False).__iter__()
+            for (number,), rows in shown.sort("earlier").group_by("earlier", maintain_order=True)
         ],
     }
 

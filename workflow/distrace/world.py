@@ -55,11 +55,12 @@ FORMS = {
     "answer": _form("The answer is {thing}."),
     "plan": _form("Plan to go from a to {count}.", "teacher"),
     "step": _form("Swap {swap} gives {row}.", "teacher"),
-    "check": _form("Check that place {place} holds {thing}.", "teacher"),
+    "check": _form("Check that at {place} {thing} stands.", "teacher"),
     "note": _form("Note that moves run to {count}.", "teacher_b"),
     "move": _form("After {swap} it reads {row}.", "teacher_b"),
-    "verify": _form("Verify it by finding {thing} at {place}.", "teacher_b"),
+    "verify": _form("Verify there at {place} {thing} remains.", "teacher_b"),
     "glance": _form("One go with {swap} leaves {row}.", "student"),
+    "look": _form("Looks like at {place} {thing} is.", "student"),
     "guess": _form("Hm maybe {thing}.", "student"),
 }
 
@@ -77,7 +78,7 @@ HABITS = {
         "row swaps want answer": 2,
     },
     "student": {
-        "row glance? answer": 6,
+        "row glance? look answer": 6,
         "row swaps want guess answer": 2,
         "row swaps want answer": 2,
     },

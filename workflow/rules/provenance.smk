@@ -57,3 +57,47 @@ rule positions:
     shell:
         "python -m distrace.positions --provenance {input.provenance} --grades {input.grades} "
         "--out {output} 2>&1 | tee {log}"
+
+
+rule truth:
+    input:
+        rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
+        sentences=lambda w: plan.sentences_path(rollout_set(w), w.part),
+    output:
+        "results/truth/{author}/{questions}/{sampling}/{part}.arrow",
+    log:
+        "logs/truth/{author}/{questions}/{sampling}/{part}.log",
+    params:
+        version=source_digest("truth"),
+    threads: 1
+    resources:
+        mem_mb=2000,
+        runtime=30,
+    conda:
+        "../../envs/distrace.yaml"
+    shell:
+        "python -m distrace.truth --rollouts {input.rollouts} --sentences {input.sentences} "
+        "--out {output} 2>&1 | tee {log}"
+
+
+rule validation:
+    input:
+        provenance=parts_of("provenance/{run}/{teacher}"),
+        truth=parts_of("truth"),
+    output:
+        "results/validation/{run}/{teacher}/{author}/{questions}/{sampling}.arrow",
+    log:
+        "logs/validation/{run}/{teacher}/{author}/{questions}/{sampling}.log",
+    params:
+        pair=lambda w: as_json({"teacher": plan.style_of(w.teacher), "student": plan.style_of(student_of(w))}),
+        thresholds=thresholds,
+        version=source_digest("validation"),
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    conda:
+        "../../envs/distrace.yaml"
+    shell:
+        "python -m distrace.validation --provenance {input.provenance} --truth {input.truth} "
+        "--pair {params.pair:q} --thresholds {params.thresholds:q} --out {output} 2>&1 | tee {log}"

@@ -16,7 +16,7 @@ from transformers.cache_utils import DynamicLayer
 from distrace.engines.requests import Generated, GenerateRequest
 from distrace.settings import Sampling
 
-FINISHED_SHARE = 0.25  # of the rows, before those that remain are copied together
+FINISHED_SHARE = 1 / 8  # of the rows, before those that remain are copied together
 _CANDIDATES = 1024  # tokens looked at first for top-p; more where these do not hold enough
 _ROOM = 128  # tokens that a cache grows by, at least
 

@@ -1,0 +1,126 @@
+"""The whole DAG on the smallest config: the contract of its artifacts, and what a change makes stale."""
+
+import hashlib
+import json
+from collections import Counter
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pytest
+import yaml
+from conftest import new_folder, planned_jobs, snakemake
+
+from distrace import artifacts
+
+CHEAP = {"provenance", "positions", "report", "everything", "all"}
+
+
+def arrow_files(folder: Path) -> list[Path]:
+    found = sorted((folder / "results").rglob("*.arrow"))
+    assert found
+    return found
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in arrow_files(folder)}
+
+
+def change(folder: Path, edit) -> None:
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    edit(config)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def test_every_artifact_opens_with_polars_and_pyarrow_and_carries_a_fingerprint(finished):
+    for path in arrow_files(finished):
+        about = artifacts.metadata(path)
+        with pa.memory_map(str(path)) as source:
+            table = pa.ipc.open_file(source).read_all()
+        frame = pl.read_ipc(path)
+        assert frame.columns[: len(artifacts.SCHEMAS[about.kind].names)] == artifacts.SCHEMAS[about.kind].names
+        assert len(frame) == table.num_rows == about.rows
+        assert about.fingerprint == artifacts.fingerprint_of(about.kind, about.identity)
+
+
+def test_rows_in_are_rows_out_plus_rejects_at_each_node(finished, config):
+    def rows(pattern: str) -> int:
+        paths = list((finished / "results").glob(pattern))
+        assert paths, pattern
+        return sum(artifacts.metadata(path).rows for path in paths)
+
+    assert rows("questions/train/?.arrow") + rows("questions/train/?.rejects.arrow") == 12
+    explore = "teacher/train/explore"
+    assert rows(f"rollouts/{explore}/?.arrow") + rows(f"rollouts/{explore}/?.rejects.arrow") == 12 * 3
+    for scorer in ("teacher", "student"):
+        scored = f"logprobs/{scorer}/full/{explore}"
+        assert rows(f"{scored}/?.arrow") + rows(f"{scored}/?.rejects.arrow") == rows(f"rollouts/{explore}/?.arrow")
+    assert rows(f"grades/{explore}/?.arrow") == rows(f"rollouts/{explore}/?.arrow")
+    ranked = rows(f"ranking/main/{explore}.arrow") + rows(f"ranking/main/{explore}.rejects.arrow")
+    assert ranked == rows(f"rollouts/{explore}/?.arrow")
+    traced = "main.teacher.teacher_count.0/test/answer"
+    labelled = f"provenance/main/teacher/{traced}"
+    kept = rows(f"{labelled}/?.arrow") + rows(f"{labelled}/?.rejects.arrow")
+    assert kept == rows(f"sentences/sentences/{traced}/?.arrow")
+
+
+def test_the_report_says_what_the_artifacts_say(finished):
+    numbers = json.loads((finished / "results/report/numbers.json").read_text())
+    run = numbers["runs"]["main"]
+    accuracy = run["accuracy"]["test"]["teacher"]
+    grades = pl.concat([pl.read_ipc(p) for p in (finished / "results/grades/teacher/test/answer").glob("?.arrow")])
+    assert accuracy["mean"] == pytest.approx(grades["correct"].mean())
+    assert accuracy["low"] <= accuracy["mean"] <= accuracy["high"]
+    assert accuracy["n"] == grades["question_id"].n_unique()
+    labels = pl.concat([pl.read_ipc(p) for p in (finished / "results/provenance").rglob("[0-9].arrow")])["label"]
+    counts = Counter(labels)
+    for label, share in run["traces"][0]["labels"].items():
+        assert share["mean"] == pytest.approx(counts[label] / len(labels))
+    assert "<title>distrace" in (finished / "results/report/index.html").read_text()
+
+
+def test_a_second_run_has_nothing_to_do(finished):
+    assert planned_jobs(finished) == []
+
+
+def test_another_beta_runs_labels_and_what_follows_only(copy_of_finished):
+    change(copy_of_finished, lambda config: config["runs"]["main"].update(beta=0.2))
+    jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
+    assert "provenance" in jobs
+    assert "report" in jobs
+    assert jobs <= CHEAP
+
+
+def test_a_second_teacher_runs_its_own_nodes_only_and_no_file_changes(copy_of_finished):
+    before = digests(copy_of_finished)
+    change(copy_of_finished, lambda config: config["runs"]["main"]["teachers"].append("other_teacher"))
+    jobs = planned_jobs(copy_of_finished)
+    assert all("other_teacher" in output or rule in {"report", "everything", "all"} for rule, output in jobs), jobs
+    assert {"rollouts", "logprobs", "ranking", "selection", "finetune", "provenance"} <= {rule for rule, _ in jobs}
+    assert not any(output.startswith("results/rollouts/teacher/") for _, output in jobs)
+    snakemake(copy_of_finished)
+    after = digests(copy_of_finished)
+    assert len(after) > len(before)
+    assert {path: digest for path, digest in after.items() if path in before} == before
+
+
+def test_two_folders_get_the_same_bytes(finished, config, tmp_path):
+    again = new_folder(tmp_path / "again", config)
+    snakemake(again)
+    assert digests(again) == digests(finished)
+
+
+def test_the_report_of_snakemake_is_written(copy_of_finished):
+    snakemake(copy_of_finished, "--report", "report.html")
+    assert (copy_of_finished / "report.html").stat().st_size > 10_000
+
+
+def test_a_wrong_config_is_one_clear_line_and_no_traceback(tmp_path, config):
+    config["models"]["teacher"]["engin"] = "transformers"
+    config["runs"]["main"]["teachers"] = ["techer"]
+    folder = new_folder(tmp_path / "wrong", config)
+    with pytest.raises(AssertionError) as caught:
+        snakemake(folder, "--dry-run")
+    printed = str(caught.value)
+    assert "models.teacher: unknown key 'engin', did you mean 'engine'?" in printed
+    assert "Traceback" not in printed
