@@ -116,11 +116,7 @@ class Progress:
         here = self.done - self.resumed
         if self.done == self.total:
             return f"done in {_duration(elapsed)}"
-        return (
-            f"about {_duration(elapsed * (self.total - self.done) / here)} left"
-            if here
-            else "time left unknown"
-        )
+        return f"about {_duration(elapsed * (self.total - self.done) / here)} left" if here else "time left unknown"
 
 
 def _duration(seconds: float) -> str:

@@ -1,7 +1,7 @@
 """The logprobs node: how likely a scorer finds each token of the responses of a part.
 
-Responses are written in the scorer's own prompt format and tokenised by its own tokenizer; only the author itself, asked
-for its own responses in the format it wrote them in, sees the very tokens it sampled. The context of a token is
+Responses are written in the scorer's own prompt format and tokenised by its own tokenizer; only the author itself,
+asked for its own responses in the format it wrote them in, sees the very tokens it sampled. The context of a token is
 
 - `full`: the question and the response so far,
 - `window-K`: the question and, of the response so far, the sentence that the token belongs to and the K before it,
@@ -67,7 +67,7 @@ def score_rollouts(
     out: Path,
     sentences: Path | None = None,
 ) -> None:
-    """Write the log-probs and ranks of all tokens that carry text; what cannot be aligned or is too long is rejected."""
+    """Write the log-probs and ranks of all tokens that carry text; what cannot be aligned or is too long, reject."""
     artifacts.require_made_from(rollouts, "questions", questions)
     card = read_card(model)
     own = _wrote(card, settings, rollouts)
@@ -88,15 +88,11 @@ def score_rollouts(
 
 def _wrote(card: Card, settings: ModelSettings, rollouts: Path) -> bool:
     author = artifacts.metadata(rollouts, "rollouts").identity
-    format_of = [
-        (s.get("format"), s.get("instruction")) for s in (author.get("settings") or {}, asdict(settings))
-    ]
+    format_of = [(s.get("format"), s.get("instruction")) for s in (author.get("settings") or {}, asdict(settings))]
     return author.get("model") == card.fingerprint and format_of[0] == format_of[1]
 
 
-def _identity(
-    rollouts: Path, card: Card, settings: ModelSettings, context: str, sentences: Path | None
-) -> dict:
+def _identity(rollouts: Path, card: Card, settings: ModelSettings, context: str, sentences: Path | None) -> dict:
     identity = {
         "version": NODE_VERSIONS["logprobs"],
         "rollouts": artifacts.metadata(rollouts).fingerprint,
@@ -118,9 +114,7 @@ def _window(context: str) -> int | None:
         return None
     if found := re.fullmatch(r"window-(\d+)", context):
         return int(found[1])
-    raise DistraceError(
-        f"no context {context!r}; there are full, alone, and window-K with a number K of sentences"
-    )
+    raise DistraceError(f"no context {context!r}; there are full, alone, and window-K with a number K of sentences")
 
 
 def _responses(rollouts: Path, questions: Path, sentences: Path | None) -> pl.DataFrame:
@@ -134,9 +128,7 @@ def _responses(rollouts: Path, questions: Path, sentences: Path | None) -> pl.Da
     if sentences is None:
         return found.with_columns(sentence_starts=pl.lit(None))
     starts = (
-        artifacts.read(sentences, "sentences")
-        .group_by("rollout_id", maintain_order=True)
-        .agg(sentence_starts="start")
+        artifacts.read(sentences, "sentences").group_by("rollout_id", maintain_order=True).agg(sentence_starts="start")
     )
     return found.join(starts, on="rollout_id", how="left", maintain_order="left", validate="m:1")
 

@@ -77,9 +77,7 @@ def requested(
     return wanted, requests, rejects
 
 
-def _generate(
-    engine, requests: list[GenerateRequest], sampling: Sampling, out: Path, fingerprint: str
-) -> list[dict]:
+def _generate(engine, requests: list[GenerateRequest], sampling: Sampling, out: Path, fingerprint: str) -> list[dict]:
     schema = artifacts.SCHEMAS["rollouts"]
     progress = Progress(len(requests), "responses")
     return run_batches(
@@ -87,9 +85,7 @@ def _generate(
         fingerprint,
         engine.generate_plan(requests),
         pa.schema([schema.field(name) for name in _BATCH_COLUMNS]),
-        lambda batch: [
-            asdict(g) for g in engine.generate([requests[i] for i in batch], sampling, progress.add)
-        ],
+        lambda batch: [asdict(g) for g in engine.generate([requests[i] for i in batch], sampling, progress.add)],
         lambda batch: progress.skip(len(batch)),
     )
 

@@ -1,37 +1,40 @@
 """A small formal language in which the origin of every sentence is known.
 
-A question shows a row of five things, swaps some places one after the other and asks what is at a place in the end.
-Every sentence of a solution is written from a `Form`, and every form names the styles that use it: the table that
-writes the corpora is the table that says where a sentence came from. A style is one author's way to answer (`teacher`,
-`teacher_b`, `student`); a corpus is a question set whose rows carry a solution in one style.
+A question shows a row of five things and a chain of swaps of neighbours (`b 3` is the second swap, of places 3 and 4),
+and asks what is at a place in the end. Every sentence of a solution is written from a form, and every form names the
+styles that use it: the table that writes the corpora is the table that says where a sentence came from. A style is one
+author's way to answer; a corpus is a set of questions whose rows carry a solution in one style.
 
-    >>> [row] = questions("train", 1, seed=0, swaps=(2, 4))
-    >>> origin("Swap 1 3 gives key hat cup pin bag.")
-    'teacher'
+    >>> rows = questions("teacher_corpus", 2000, (1, 6), seed=0, style="teacher")
+    >>> authors("Swap b 3 gives key hat pin cup bag.")
+    frozenset({'teacher'})
 """
 
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
+from string import ascii_lowercase
 
 from distrace.errors import DistraceError
 
 THINGS = ("cup", "hat", "key", "pin", "bag")
 STYLES = ("teacher", "teacher_b", "student")
+SPLITS = ("teacher_corpus", "teacher_b_corpus", "student_corpus", "train", "test")
+MOST_SWAPS = len(ascii_lowercase)
 
 QUESTION = "A row holds {row}. Swap {swaps}. What is at place {place}?"
 
 _THING = f"(?:{'|'.join(THINGS)})"
-_PLACE = f"[1-{len(THINGS)}]"
+_SWAP = f"[a-z] [1-{len(THINGS) - 1}]"
 SLOTS = {
-    "row": rf"{_THING}(?: {_THING}){{{len(THINGS) - 1}}}",
-    "swaps": rf"{_PLACE} {_PLACE}(?:, {_PLACE} {_PLACE})*",
-    "swap": rf"{_PLACE} {_PLACE}",
-    "count": r"[1-9][0-9]*",
-    "place": _PLACE,
+    "row": f"{_THING}(?: {_THING}){{{len(THINGS) - 1}}}",
+    "swaps": f"{_SWAP}(?:, {_SWAP})*",
+    "swap": _SWAP,
+    "last": "[a-z]",
+    "place": f"[1-{len(THINGS)}]",
     "thing": _THING,
 }
 
@@ -45,18 +48,19 @@ class Form:
 
 
 def _form(template: str, *styles: str) -> Form:
-    return Form(template, frozenset(styles or STYLES))
+    return Form(template, frozenset(styles))
 
 
+# A thing that has to be read off a row stands right after the number of its place: tiny models learn that in a minute.
 FORMS = {
-    "row": _form("The row is {row}."),
-    "swaps": _form("The swaps are {swaps}."),
-    "want": _form("We want place {place}."),
-    "answer": _form("The answer is {thing}."),
-    "plan": _form("Plan to go from a to {count}.", "teacher"),
+    "row": _form("The row is {row}.", *STYLES),
+    "swaps": _form("The swaps are {swaps}.", *STYLES),
+    "want": _form("We want place {place}.", *STYLES),
+    "answer": _form("The answer is {thing}.", *STYLES),
+    "plan": _form("Plan to go from a to {last}.", "teacher"),
     "step": _form("Swap {swap} gives {row}.", "teacher"),
     "check": _form("Check that at {place} {thing} stands.", "teacher"),
-    "note": _form("Note that moves run to {count}.", "teacher_b"),
+    "note": _form("Note that moves run to {last}.", "teacher_b"),
     "move": _form("After {swap} it reads {row}.", "teacher_b"),
     "verify": _form("Verify there at {place} {thing} remains.", "teacher_b"),
     "glance": _form("One go with {swap} leaves {row}.", "student"),
@@ -64,8 +68,8 @@ FORMS = {
     "guess": _form("Hm maybe {thing}.", "student"),
 }
 
-# Style: its habits, each with a weight. A form with a sign follows swaps on the row: `*` all of them, in order;
-# `-` all but one, which is forgotten; `?` one alone. Where none is followed, the thing is a guess.
+# Style: its habits and their weights. A form with a mark makes swaps: `*` all of them, in order; `-` all but a forgotten
+# one; `?` a few drawn blindly. The thing is read off the row as swapped so far, and guessed where no swap was made.
 HABITS = {
     "teacher": {
         "row plan step* check answer": 6,
@@ -87,140 +91,117 @@ HABITS = {
 
 @dataclass(frozen=True)
 class Puzzle:
-    """A row of things, the swaps (pairs of places, from 1) and the place asked for."""
+    """A row of things, the swaps (name, left place) and the place asked for; places count from 1."""
 
     row: tuple[str, ...]
-    swaps: tuple[tuple[int, int], ...]
+    swaps: tuple[tuple[str, int], ...]
     place: int
 
     @property
-    def text(self) -> str:
-        return QUESTION.format(row=_row_text(self.row), swaps=_swaps(self.swaps), place=self.place)
+    def question(self) -> str:
+        return QUESTION.format(row=" ".join(self.row), swaps=_listed(self.swaps), place=self.place)
 
     @property
     def answer(self) -> str:
-        row = self.row
-        for swap in self.swaps:
-            row = _swapped(row, swap)
-        return row[self.place - 1]
+        return _swapped(self.row, self.swaps)[self.place - 1]
 
 
 def questions(
-    split: str,
-    count: int,
-    seed: int,
-    swaps: tuple[int, int],
-    splits: tuple[str, ...],
-    style: str | None = None,
+    split: str, count: int, swaps: Sequence[int] = (2, 4), seed: int = 0, style: str | None = None
 ) -> list[dict[str, str]]:
-    """Give `count` different questions of one split, as rows with `question`, `answer` and, with a style, `solution`.
+    """Give `count` different questions as rows with `question`, `answer` and, with a style, `solution`.
 
-    `swaps` is the least and the greatest number of swaps. A question belongs to one of `splits` by a hash of its
-    text, so that question sets of different splits share none whatever their seeds. Raises DistraceError for an
-    unknown style or split and where there are too few such questions.
+    `swaps` holds the least and the greatest number of swaps, each number in between as likely. A question belongs to
+    one of `SPLITS` by a hash of its text, so sets of different splits share none, whatever their seeds and swaps.
+    Raises DistraceError for an unknown split or style, swaps out of range and where there are too few questions.
     """
+    _require(split in SPLITS, f"split {split!r}: not one of {', '.join(SPLITS)}")
+    _require(style is None or style in STYLES, f"style {style!r}: not one of {', '.join(STYLES)}")
+    _require(1 <= swaps[0] <= swaps[1] <= MOST_SWAPS, f"swaps {list(swaps)}: not in order within 1 to {MOST_SWAPS}")
     rng = random.Random(f"{split} {seed}")
-    drawn: dict[str, Puzzle] = {}
-    attempts = 0
-    while len(drawn) < count:
-        attempts += 1
-        if attempts > 100 * count * len(splits):
-            raise DistraceError("too few")
-        puzzle = _puzzle(rng, swaps)
-        if split_of(puzzle.text, splits) == split:
-            drawn.setdefault(puzzle.text, puzzle)
-    return [_row(puzzle, style, rng) for puzzle in drawn.values()]
+    found: dict[str, Puzzle] = {}
+    for _ in range(50 * len(SPLITS) * count):
+        puzzle = _puzzle(rng, rng.randint(*swaps))
+        if split_of(puzzle.question) == split:
+            found.setdefault(puzzle.question, puzzle)
+        if len(found) == count:
+            return [_row(puzzle, style, rng) for puzzle in found.values()]
+    raise DistraceError(f"split {split!r} holds too few questions of {list(swaps)} swaps; ask for fewer than {count}")
 
 
-def split_of(question: str, splits: tuple[str, ...]) -> str:
-    return splits[int(sha256(question.encode()).hexdigest(), 16) % len(splits)]
-
-
-def _row(puzzle: Puzzle, style: str | None, rng: random.Random) -> dict[str, str]:
-    row = {"question": puzzle.text, "answer": puzzle.answer}
-    return row | {"solution": _solution(puzzle, style, rng)} if style else row
-
-
-def _puzzle(rng: random.Random, swaps: tuple[int, int]) -> Puzzle:
-    places = range(1, len(THINGS) + 1)
-    pairs = tuple(tuple(rng.sample(places, 2)) for _ in range(rng.randint(*swaps)))
-    pairs = tuple((name, *pair) for name, pair in zip("abcdefghij", pairs, strict=False))
-    return Puzzle(tuple(rng.sample(THINGS, len(THINGS))), pairs, rng.choice(places))
-
-
-def _solution(puzzle: Puzzle, style: str, rng: random.Random) -> str:
-    habits = HABITS[style]
-    [habit] = rng.choices(list(habits), weights=list(habits.values()))
-    return " ".join(_sentences(puzzle, habit.split(), rng))
-
-
-def _sentences(puzzle: Puzzle, habit: list[str], rng: random.Random) -> Iterator[str]:
-    row, thing = puzzle.row, rng.choice(THINGS)
-    for name in habit:
-        form = FORMS[name.rstrip("*-?")].template
-        for swap in _followed(puzzle.swaps, name, rng):
-            if swap:
-                row = _swapped(row, swap)
-                thing = row[puzzle.place - 1]
-            yield form.format(
-                row=_row_text(row),
-                swaps=_swaps(puzzle.swaps),
-                swap=_swaps([swap]) if swap else "",
-                count=puzzle.swaps[-1][0],
-                place=puzzle.place,
-                thing=thing,
-            )
-
-
-def _followed(swaps, name, rng):
-    if name.endswith("*"):
-        return swaps
-    if name.endswith("?"):
-        return (rng.choice(swaps),)
-    if name.endswith("-"):
-        left_out = rng.randrange(len(swaps))
-        return swaps[:left_out] + swaps[left_out + 1 :]
-    return (None,)
-
-
-def _swapped(row, swap):
-    i, j = swap[1] - 1, swap[2] - 1
-    row = list(row)
-    row[i], row[j] = row[j], row[i]
-    return tuple(row)
-
-
-def _row_text(row):
-    return " ".join(row)
-
-
-def _swaps(swaps) -> str:
-    return ", ".join(f"{name} {i} {j}" for name, i, j in swaps)
+def split_of(question: str) -> str:
+    """Give the one of `SPLITS` that a question belongs to."""
+    return SPLITS[int(sha256(question.encode()).hexdigest(), 16) % len(SPLITS)]
 
 
 def authors(sentence: str) -> frozenset[str]:
-    """Give the styles whose corpora can hold `sentence`; none for text that no form writes."""
-    for pattern, styles in _patterns():
-        if pattern.fullmatch(sentence.strip()):
-            return styles
-    return frozenset()
+    """Give the styles whose grammar writes `sentence`, right or wrong in content; none for text that no form writes."""
+    return next((styles for pattern, styles in _patterns() if pattern.fullmatch(sentence.strip())), frozenset())
 
 
-def origin(sentence: str, teacher: str = "teacher", student: str = "student") -> str:
-    """Give the true origin of `sentence` for one pair of styles: `teacher`, `student`, `both` or `none`."""
-    found = authors(sentence)
-    if teacher in found and student in found:
-        return "both"
-    if teacher in found:
-        return "teacher"
-    return "student" if student in found else "none"
+def _require(condition: bool, message: str) -> None:
+    if not condition:
+        raise DistraceError(f"the world: {message}")
+
+
+def _puzzle(rng: random.Random, length: int) -> Puzzle:
+    """Draw a puzzle that asks for a place whose thing has changed, so that who forgets swaps is seldom right."""
+    while True:
+        row = tuple(rng.sample(THINGS, len(THINGS)))
+        swaps = tuple((name, rng.randrange(1, len(row))) for name in ascii_lowercase[:length])
+        pairs = enumerate(zip(row, _swapped(row, swaps), strict=True), start=1)
+        changed = [place for place, (before, after) in pairs if before != after]
+        if changed:
+            return Puzzle(row, swaps, rng.choice(changed))
+
+
+def _row(puzzle: Puzzle, style: str | None, rng: random.Random) -> dict[str, str]:
+    row = {"question": puzzle.question, "answer": puzzle.answer}
+    if style is None:
+        return row
+    [habit] = rng.choices(list(HABITS[style]), weights=HABITS[style].values())
+    return row | {"solution": " ".join(_sentences(puzzle, habit, rng))}
+
+
+def _sentences(puzzle: Puzzle, habit: str, rng: random.Random) -> Iterator[str]:
+    row, thing = puzzle.row, rng.choice(THINGS)
+    slots = {"swaps": _listed(puzzle.swaps), "last": puzzle.swaps[-1][0], "place": puzzle.place}
+    for name in habit.split():
+        template = FORMS[name.rstrip("*-?")].template
+        if name in FORMS:
+            yield template.format(row=" ".join(row), thing=thing, **slots)
+            continue
+        for swap in _made(puzzle.swaps, name[-1], rng):
+            row = _swapped(row, [swap])
+            yield template.format(row=" ".join(row), swap=_listed([swap]), **slots)
+        thing = row[puzzle.place - 1]
+
+
+def _made(swaps: tuple[tuple[str, int], ...], mark: str, rng: random.Random) -> Sequence[tuple[str, int]]:
+    """Give the swaps that a form with this mark makes."""
+    if mark == "*":
+        return swaps
+    if mark == "?":
+        return rng.choices(swaps, k=rng.randint(1, 3))
+    forgotten = rng.choice(swaps)
+    return [swap for swap in swaps if swap != forgotten]
+
+
+def _swapped(row: tuple[str, ...], swaps: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    for _, left in swaps:
+        row = (*row[: left - 1], row[left], row[left - 1], *row[left + 1 :])
+    return row
+
+
+def _listed(swaps: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(f"{name} {left}" for name, left in swaps)
 
 
 @cache
-def _patterns() -> tuple[tuple[re.Pattern, frozenset[str]], ...]:
-    return tuple((re.compile(_regex(form.template)), form.styles) for form in FORMS.values())
+def _patterns() -> list[tuple[re.Pattern, frozenset[str]]]:
+    return [(re.compile(_regex(form.template)), form.styles) for form in FORMS.values()]
 
 
 def _regex(template: str) -> str:
-    parts = re.split(r"{(\w+)}", template)
-    return "".join(SLOTS[part] if index % 2 else re.escape(part) for index, part in enumerate(parts))
+    parts = re.split(r"{(\w+)}", template)  # text and slot names by turns
+    return "".join(SLOTS[part] if turn % 2 else re.escape(part) for turn, part in enumerate(parts))

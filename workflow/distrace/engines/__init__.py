@@ -13,9 +13,7 @@ ENGINES = {"transformers": "distrace.engines.transformers"}
 
 
 def load_engine(card, settings: ModelSettings, execution: Execution):
-    """Load the model of a card with the engine that the settings name; raise DistraceError if there is no such engine."""
+    """Load the model of a card with the engine that the settings name; raise DistraceError if there is none."""
     if settings.engine not in ENGINES:
-        raise DistraceError(
-            f"model {card.name!r}: no engine {settings.engine!r}; there are {sorted(ENGINES)}"
-        )
+        raise DistraceError(f"model {card.name!r}: no engine {settings.engine!r}; there are {sorted(ENGINES)}")
     return import_module(ENGINES[settings.engine]).load(card, settings, execution)

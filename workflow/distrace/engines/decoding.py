@@ -57,13 +57,11 @@ def decode(
         keep = _remaining(rows, reasons)
         rows = [rows[row] for row in keep]
         states = advance(chosen, keep)
-    return [
-        Generated(t, np.array(v, np.float32), r) for t, v, r in zip(tokens, logprobs, reasons, strict=True)
-    ]
+    return [Generated(t, np.array(v, np.float32), r) for t, v, r in zip(tokens, logprobs, reasons, strict=True)]
 
 
 def _remaining(rows: list[int], reasons: list[str]) -> list[int]:
-    """Give the rows to go on with: the unfinished ones, or all while so few are finished that copying would cost more."""
+    """Give the rows to go on with: the unfinished ones, or all while so few are finished that copying costs more."""
     unfinished = [row for row, i in enumerate(rows) if not reasons[i]]
     return unfinished if len(rows) - len(unfinished) >= FINISHED_SHARE * len(rows) else list(range(len(rows)))
 
@@ -76,9 +74,7 @@ def _prefill(engine, prompts: list[list[int]]) -> tuple[torch.Tensor, Callable]:
     model, device = engine.model.base_model, engine.device
     distinct = sorted(map(list, set(map(tuple, prompts))))
     width = max(map(len, distinct))
-    mask = torch.tensor(
-        [[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in distinct], device=device
-    )
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in distinct], device=device)
     padded = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in distinct], device=device)
     cache = _cache(engine)
     seen = model(
@@ -132,9 +128,7 @@ class GrowingLayer(DynamicLayer):
         length = held + key_states.shape[-2]
         if not self.room or self.room[0].shape[-2] < length:
             size = length + max(_ROOM, length // 4)
-            self.room = tuple(
-                new.new_empty(*new.shape[:2], size, new.shape[3]) for new in (key_states, value_states)
-            )
+            self.room = tuple(new.new_empty(*new.shape[:2], size, new.shape[3]) for new in (key_states, value_states))
             if held:
                 self.room[0][:, :, :held], self.room[1][:, :, :held] = self.keys, self.values
         for room, new in zip(self.room, (key_states, value_states), strict=True):

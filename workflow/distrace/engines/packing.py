@@ -24,7 +24,7 @@ class Packed:
     token_ids: np.ndarray  # int64
     positions: np.ndarray  # int64, each token's position in its own sequence
     paths: list[np.ndarray]  # int64, one index into the row for each token of the sequence
-    owned: list[int]  # how many tokens at the end of each path belong to no other; they lie side by side
+    owned: list[slice]  # where the tokens lie, at the end of each path, that no path before it has
 
 
 def pack(sequences: list[list[int]]) -> Packed:
@@ -32,13 +32,13 @@ def pack(sequences: list[list[int]]) -> Packed:
     token_ids: list[int] = []
     positions: list[int] = []
     paths: list[np.ndarray] = [np.empty(0, np.int64)] * len(sequences)
-    owned = [0] * len(sequences)
+    owned = [slice(0)] * len(sequences)
     previous, path = [], np.empty(0, np.int64)
     for index in sorted(range(len(sequences)), key=sequences.__getitem__):
         sequence = sequences[index]
         shared = common_prefix(previous, sequence)
-        owned[index] = len(sequence) - shared
-        path = np.concatenate([path[:shared], np.arange(len(token_ids), len(token_ids) + owned[index])])
+        owned[index] = slice(len(token_ids), len(token_ids) + len(sequence) - shared)
+        path = np.concatenate([path[:shared], np.arange(owned[index].start, owned[index].stop)])
         token_ids += sequence[shared:]
         positions += range(shared, len(sequence))
         paths[index], previous = path, sequence
@@ -56,23 +56,34 @@ def packed_attention(
     key: torch.Tensor,
     value: torch.Tensor,
     attention_mask: torch.Tensor | None,
-    packed_paths: list[tuple[torch.Tensor, int]],
+    packed_paths: list[tuple[torch.Tensor | slice, slice]],
     **options: object,
 ) -> tuple[torch.Tensor, None]:
     """Attend within each sequence of a packed row; tensors are [1, heads, tokens, head size].
 
-    `packed_paths` gives for each sequence the places of its tokens in the row, and how many at its end are its own.
-    What it shares with others is attended anew with it and thrown away: that costs little, and the kernel for plain
-    causal attention needs no mask.
+    `packed_paths` are of `attention_paths`. What a sequence shares with others is attended anew with it and thrown
+    away: that costs little, and the kernel for plain causal attention needs no mask.
     """
     window = options.get("sliding_window")
     output = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
-    for path, own in packed_paths:
-        mask = _band(len(path), window, query.device) if window and len(path) > window else None
-        parts = (tensor.index_select(2, path) for tensor in (query, key, value))
+    for path, owned in packed_paths:
+        parts = [tensor[:, :, path] for tensor in (query, key, value)]
+        length = parts[0].shape[2]
+        mask = _band(length, window, query.device) if window and length > window else None
         attended, _ = sdpa_attention_forward(module, *parts, mask, **options)
-        output.index_copy_(1, path[-own:], attended[:, -own:])
+        if len(packed_paths) == 1:
+            return attended, None
+        output[:, owned] = attended[:, owned.start - owned.stop :]
     return output, None
+
+
+def attention_paths(packed: Packed, device: torch.device) -> list[tuple[torch.Tensor | slice, slice]]:
+    """Give for each sequence with tokens of its own where all its tokens lie (if together, as a slice) and its own."""
+    return [
+        (owned if len(path) == owned.stop - owned.start else torch.from_numpy(path).to(device), owned)
+        for path, owned in zip(packed.paths, packed.owned, strict=True)
+        if owned.stop > owned.start
+    ]
 
 
 def _band(length: int, window: int, device: torch.device) -> torch.Tensor:

@@ -19,7 +19,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from transformers.modeling_outputs import MoeModelOutputWithPast
 
 from distrace.engines.decoding import decode
-from distrace.engines.packing import PACKED, common_prefix, pack
+from distrace.engines.packing import PACKED, attention_paths, common_prefix, pack
 from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Score, ScoreRequest
 from distrace.errors import DistraceError
 from distrace.settings import Execution, ModelSettings, Sampling
@@ -53,9 +53,7 @@ def load(card, settings: ModelSettings, execution: Execution) -> "TransformersEn
     )
     window = settings.window or getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if window is None:
-        raise DistraceError(
-            f"model {card.name!r}: its config does not say how long its window is; set `window`"
-        )
+        raise DistraceError(f"model {card.name!r}: its config does not say how long its window is; set `window`")
     return TransformersEngine(model.eval(), tokenizer, window, execution.token_budget, card.name)
 
 
@@ -133,14 +131,12 @@ class TransformersEngine:
 
     def _hidden_packed(self, sequences: list[list[int]]) -> tuple[torch.Tensor, list[np.ndarray]]:
         packed = pack(sequences)
-        owners = zip(packed.paths, packed.owned, strict=True)
-        paths = [(torch.from_numpy(path).to(self.device), owned) for path, owned in owners if owned]
         with _attention(self.model, PACKED):
             states = self.model.base_model(
                 input_ids=torch.from_numpy(packed.token_ids)[None].to(self.device),
                 position_ids=torch.from_numpy(packed.positions)[None].to(self.device),
                 use_cache=False,
-                packed_paths=paths,
+                packed_paths=attention_paths(packed, self.device),
             ).last_hidden_state
         return states[0], packed.paths
 
@@ -150,9 +146,7 @@ class TransformersEngine:
         states = self.model.base_model(input_ids=tokens.to(self.device), use_cache=False).last_hidden_state
         return states.flatten(0, 1), [row * width + np.arange(len(s)) for row, s in enumerate(sequences)]
 
-    def _read(
-        self, hidden: torch.Tensor, places: np.ndarray, targets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _read(self, hidden: torch.Tensor, places: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give log-probs and ranks of target tokens, reading each from the hidden state at its place."""
         rows = max(1, LOGITS_BYTES // (4 * self.config.vocab_size))
         logprobs, ranks = np.empty(len(places), np.float32), np.empty(len(places), np.int16)
@@ -184,10 +178,7 @@ class TransformersEngine:
     def _generate_budget(self) -> int:
         memory = 2**31 if self.device.type == "cpu" else _free_memory() // 2
         heads = getattr(self.config, "num_key_value_heads", None) or self.config.num_attention_heads
-        head_size = (
-            getattr(self.config, "head_dim", None)
-            or self.config.hidden_size // self.config.num_attention_heads
-        )
+        head_size = getattr(self.config, "head_dim", None) or self.config.hidden_size // self.config.num_attention_heads
         return memory // (2 * self.config.num_hidden_layers * heads * head_size * self.model.dtype.itemsize)
 
 
@@ -237,9 +228,7 @@ def _halving(compute: Callable[[list], list], requests: list, name: str) -> list
         if not _out_of_memory(error):
             raise
         if len(requests) == 1:
-            raise DistraceError(
-                f"model {name!r}: out of memory on one response alone; use a bigger machine"
-            ) from error
+            raise DistraceError(f"model {name!r}: out of memory on one response alone; use a bigger machine") from error
     # Outside the handler, so that the failed attempt's tensors are free by now.
     log.warning("out of memory on %d responses: trying halves", len(requests))
     if torch.cuda.is_available():
@@ -303,8 +292,8 @@ def _can_pack(engine: "TransformersEngine") -> bool:
     engine.packs = False
     if (gap := _probe_gap(engine)) > _tolerance(engine):
         raise DistraceError(
-            f"model {engine.name!r} ({type(engine.model).__name__}): log-probs computed in parts differ by {gap:.2g} from "
-            "the model's own forward pass; this architecture is not supported by the transformers engine"
+            f"model {engine.name!r} ({type(engine.model).__name__}): log-probs computed in parts differ by {gap:.2g} "
+            "from the model's own forward pass; the transformers engine does not support this architecture"
         )
     layers = set(getattr(engine.config, "layer_types", None) or [])
     if engine.model.config._attn_implementation != "sdpa" or not layers <= _PACKABLE_LAYERS:
@@ -312,15 +301,11 @@ def _can_pack(engine: "TransformersEngine") -> bool:
     engine.packs = True
     try:
         gap = _probe_gap(engine)
-    except (
-        Exception
-    ) as error:  # an architecture's own code may fail in any way when its attention is replaced
+    except Exception as error:  # an architecture's own code may fail in any way when its attention is replaced
         log.info("model %r cannot be packed (%s): padding instead", engine.name, error)
         return False
     if gap > _tolerance(engine):
-        log.info(
-            "model %r packed differs by %.2g from its own forward pass: padding instead", engine.name, gap
-        )
+        log.info("model %r packed differs by %.2g from its own forward pass: padding instead", engine.name, gap)
     return gap <= _tolerance(engine)
 
 
@@ -331,9 +316,7 @@ def _tolerance(engine: "TransformersEngine") -> float:
 @torch.inference_mode()
 def _probe_gap(engine: "TransformersEngine") -> float:
     """Give the mean difference in log-prob, on a few short sequences, from the model's own full forward pass."""
-    tokens = (
-        np.random.default_rng(0).integers(0, engine.model.get_input_embeddings().weight.shape[0], 24).tolist()
-    )
+    tokens = np.random.default_rng(0).integers(0, engine.model.get_input_embeddings().weight.shape[0], 24).tolist()
     prompt, *responses = tokens[:6], tokens[6:10], tokens[10:17], tokens[17:]
     requests = [ScoreRequest(prompt, response, np.ones(len(response), bool)) for response in responses]
     gaps = []

@@ -1,0 +1,40 @@
+"""The pins of the lock file, of the conda environment and of the project agree."""
+
+import re
+import tomllib
+from pathlib import Path
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+
+
+def normalised(name: str) -> str:
+    return re.sub(r"\[.*\]", "", name).replace("_", "-").lower()
+
+
+def pins(lines: list[str]) -> dict[str, str]:
+    found = (line.strip().split("==") for line in lines if "==" in line)
+    return {normalised(name): version for name, version in found}
+
+
+def locked() -> dict[str, str]:
+    return pins((ROOT / "requirements.lock").read_text().splitlines())
+
+
+def test_the_conda_environment_has_the_pins_of_the_lock():
+    [pip] = [part["pip"] for part in yaml.safe_load((ROOT / "envs/distrace.yaml").read_text())["dependencies"] if isinstance(part, dict)]
+    environment = pins(pip)
+    assert environment
+    assert environment == {name: locked()[name] for name in environment}
+
+
+def test_every_dependency_of_the_project_is_locked_and_in_the_conda_environment():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    names = {normalised(re.split(r"[=<>]", dependency)[0]) for dependency in project["dependencies"]}
+    assert names <= set(locked())
+    assert all(name in (ROOT / "envs/distrace.yaml").read_text().replace("_", "-").lower() for name in names)
+
+
+def test_torch_is_pinned_without_a_local_build():
+    assert locked()["torch"] == "2.13.0"
