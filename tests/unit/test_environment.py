@@ -23,7 +23,11 @@ def locked() -> dict[str, str]:
 
 
 def test_the_conda_environment_has_the_pins_of_the_lock():
-    [pip] = [part["pip"] for part in yaml.safe_load((ROOT / "envs/distrace.yaml").read_text())["dependencies"] if isinstance(part, dict)]
+    [pip] = [
+        part["pip"]
+        for part in yaml.safe_load((ROOT / "envs/distrace.yaml").read_text())["dependencies"]
+        if isinstance(part, dict)
+    ]
     environment = pins(pip)
     assert environment
     assert environment == {name: locked()[name] for name in environment}

@@ -97,7 +97,7 @@ def fingerprint_of(kind: str, identity: Mapping) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place if the block ends well, and is removed if it does not."""
+    """Give a temporary path beside `path` that takes its place if the block ends well, else is removed."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -140,16 +140,14 @@ def _conform(rows: pl.DataFrame | pa.Table | Iterable[Mapping], kind: str) -> pa
     table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise DistraceError(
-            f"an artifact of kind {kind!r} needs the columns {missing}; it has {table.column_names}"
-        )
+        raise DistraceError(f"an artifact of kind {kind!r} needs the columns {missing}; it has {table.column_names}")
     extra = [name for name in table.column_names if name not in schema.names]
     fields = [*schema, *(table.schema.field(name) for name in extra)]
     return table.select([field.name for field in fields]).cast(pa.schema(fields))
 
 
 def metadata(path: Path, kind: str | None = None) -> Metadata:
-    """Read an artifact's metadata; raise DistraceError if the file is broken, not ours, or of another kind or version."""
+    """Read an artifact's metadata; raise DistraceError if the file is broken, foreign, or of another kind."""
     try:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source)

@@ -15,7 +15,8 @@ import polars as pl
 import torch
 from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, TrainerCallback
+from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
 from distrace import artifacts, command
@@ -47,6 +48,8 @@ def write_finetuned(
     With `selection`, the chosen ones of `rollouts` are learnt; without, the solutions of `questions`. Examples that
     cannot be tokenised or are too long are rejected with the reason, in `training.rejects.arrow`.
     """
+    disable_progress_bars()
+    disable_progress_bar()
     card = read_card(base)
     inputs = [*questions, *([selection] if selection else [])]
     identity = {
@@ -72,17 +75,11 @@ def write_finetuned(
 def _selected(questions: list[Path], rollouts: list[Path], selection: Path) -> pl.DataFrame:
     chosen = artifacts.read(selection, "selection", ["rollout_id"])
     asked = artifacts.concatenated(questions, "questions").select("question_id", "question")
-    responses = artifacts.concatenated(rollouts, "rollouts").select(
-        "rollout_id", "question_id", "text", "answer_start"
-    )
+    responses = artifacts.concatenated(rollouts, "rollouts").select("rollout_id", "question_id", "text", "answer_start")
     found = chosen.join(responses, on="rollout_id", how="inner", maintain_order="left")
     if len(found) != len(chosen):
-        raise DistraceError(
-            f"{selection} chose {len(chosen)} responses; the rollouts hold only {len(found)} of them"
-        )
-    return found.join(asked, on="question_id", how="inner", maintain_order="left").rename(
-        {"rollout_id": "source"}
-    )
+        raise DistraceError(f"{selection} chose {len(chosen)} responses; the rollouts hold only {len(found)} of them")
+    return found.join(asked, on="question_id", how="inner", maintain_order="left").rename({"rollout_id": "source"})
 
 
 def _solutions(questions: list[Path]) -> pl.DataFrame:
@@ -108,9 +105,7 @@ def tokenised(
     for row, (source, question, text, answer_start) in enumerate(columns.iter_rows()):
         try:
             prompt = encode_prompt(tokenizer, prompt_text(form, question))
-            response = encode_response(
-                tokenizer, response_pieces(form, text, answer_start)
-            ).token_ids.tolist()
+            response = encode_response(tokenizer, response_pieces(form, text, answer_start)).token_ids.tolist()
         except AlignmentError as error:
             rejects.append({"source": source, "row": row, "reason": str(error)})
             continue
@@ -153,6 +148,7 @@ def _train(
         peft_config=_lora(training),
         callbacks=[Progress()],
     )
+    trainer.remove_callback(PrinterCallback)
     trainer.train(resume_from_checkpoint=any(checkpoints.glob("checkpoint-*")))
     trained = trainer.model.merge_and_unload() if training.method == "lora" else trainer.model
     weights = folder / "weights"
@@ -214,9 +210,7 @@ class Progress(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_):
         if logs and "loss" in logs:
             loss, rate = float(logs["loss"]), float(logs["learning_rate"])
-            log.info(
-                "step %d/%d, loss %.4f, learning rate %.2g", state.global_step, state.max_steps, loss, rate
-            )
+            log.info("step %d/%d, loss %.4f, learning rate %.2g", state.global_step, state.max_steps, loss, rate)
 
 
 def _write_readme(name: str, base: Card, training: Training, examples: int, path: Path) -> None:

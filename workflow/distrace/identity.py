@@ -63,10 +63,7 @@ def _tree(module: str) -> ast.Module:
 def _code(module: str) -> str:
     tree = ast.parse(_path(module).read_text("utf-8"))
     for node in ast.walk(tree):
-        if (
-            isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef)
-            and ast.get_docstring(node) is not None
-        ):
+        if isinstance(node, ast.Module | ast.FunctionDef | ast.ClassDef) and ast.get_docstring(node) is not None:
             node.body = node.body[1:]
     return ast.dump(tree)
 

@@ -1,7 +1,7 @@
 """The model node: finds out which weights a name of the config stands for, and how to tell them from others.
 
-A model's card (`results/models/NAME/model.json`) says where the weights lie and carries their fingerprint: the commit of
-a hub model, the content of a local folder. Trained models write the same card.
+A model's card (`results/models/NAME/model.json`) says where the weights lie and carries their fingerprint: the
+commit of a hub model, the content of a local folder. Trained models write the same card.
 Run by the workflow as `python -m distrace.models --name NAME --source JSON --out FILE`.
 """
 
@@ -32,9 +32,7 @@ class Card:
 def write_model(name: str, source: dict, out: Path) -> None:
     """Write the card of a hub model (downloading it where the machine may) or of a local folder."""
     card = (
-        _hub_card(name, source["hub"], source["revision"])
-        if source.get("hub")
-        else folder_card(name, source["folder"])
+        _hub_card(name, source["hub"], source["revision"]) if source.get("hub") else folder_card(name, source["folder"])
     )
     write_card(out, card)
 
@@ -43,9 +41,7 @@ def folder_card(name: str, folder: str) -> Card:
     """Give the card of a local folder; its fingerprint is a digest of the names and contents of its files."""
     path = Path(folder)
     if not (path / "config.json").is_file():
-        raise DistraceError(
-            f"model {name!r}: {folder} holds no config.json; is it a folder that transformers saved?"
-        )
+        raise DistraceError(f"model {name!r}: {folder} holds no config.json; is it a folder that transformers saved?")
     if not any(path.glob("*.safetensors")):
         raise DistraceError(f"model {name!r}: {folder} holds no *.safetensors")
     files = sorted({file for pattern in _WEIGHT_FILES for file in path.glob(pattern)})

@@ -85,9 +85,7 @@ class Plan:
 
     def models_from(self, *kinds: str) -> list[str]:
         """Give the names of the config's models with such a source (`hub`, `folder`, `finetune`, `fresh`)."""
-        return [
-            name for name, model in self.config["models"].items() if any(model["source"][k] for k in kinds)
-        ]
+        return [name for name, model in self.config["models"].items() if any(model["source"][k] for k in kinds)]
 
     def model_config(self, name: str) -> dict:
         """Give the config of a model; a trained model runs as the student that it was."""
@@ -102,6 +100,10 @@ class Plan:
 
     def execution(self, name: str) -> Execution:
         return _pick(Execution, self.model_config(name))
+
+    def samplings(self, imported: bool) -> list[str]:
+        """Give the names of the samplings that take responses from a file, or of those that run a model."""
+        return [name for name, sampling in self.config["sampling"].items() if bool(sampling["responses"]) == imported]
 
     def sampling(self, name: str) -> Sampling:
         return _pick(Sampling, self.config["sampling"][name] | {"seed": self.config["seed"]})
@@ -141,9 +143,7 @@ class Plan:
     def tests(self, run: str) -> list[RolloutSet]:
         """Give the graded rollout sets of a run."""
         test = self.config["runs"][run]["test"]
-        return [
-            RolloutSet(author, q, test["sampling"]) for author in self.tested(run) for q in test["questions"]
-        ]
+        return [RolloutSet(author, q, test["sampling"]) for author in self.tested(run) for q in test["questions"]]
 
     def traces(self, run: str) -> list[Trace]:
         """Give the traces of a run: each traced distilled model on each set of test questions."""
@@ -152,13 +152,9 @@ class Plan:
         if settings["distilled"]:
             pairs = [(teacher, settings["distilled"]) for teacher in settings["teachers"]]
         else:
-            pairs = [
-                (m.teacher, m.name) for m in self.distilled.values() if m.run == run and m.strategy in wanted
-            ]
+            pairs = [(m.teacher, m.name) for m in self.distilled.values() if m.run == run and m.strategy in wanted]
         test = settings["test"]
-        return [
-            Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]
-        ]
+        return [Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]]
 
     def style_of(self, model: str) -> str | None:
         """Give the style of the world that a model was trained on from scratch, None for a model of the real world."""
@@ -191,7 +187,7 @@ class Plan:
         return self.part_paths("questions", questions, questions)
 
     def rollout_parts(self, kind: str, rollouts: RolloutSet) -> list[str]:
-        """Give the paths of all parts of an artifact of a rollout set; `kind` may hold folders ("logprobs/NAME/full")."""
+        """Give the paths of all parts of an artifact of a rollout set; `kind` may hold folders (logprobs/NAME/full)."""
         return self.part_paths(kind, rollouts.folder, rollouts.questions)
 
     def sentences_path(self, rollouts: RolloutSet, part: str) -> str:
@@ -218,11 +214,9 @@ def model_path(name: str) -> str:
 
 
 def load_plan(config: dict) -> Plan:
-    """Check a config, fill in its defaults (in place) and give its plan; raise DistraceError with a line per mistake."""
+    """Check a config, fill in its defaults (in place), give its plan; raise DistraceError with a line per mistake."""
     schema = yaml.safe_load(SCHEMA.read_text("utf-8"))
-    errors = sorted(
-        _filling_validator()(schema).iter_errors(config), key=lambda error: list(map(str, error.path))
-    )
+    errors = sorted(_filling_validator()(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
     lines = [_in_plain_words(error) for error in errors] or list(_wrong_references(config))
     if lines:
         raise DistraceError("the config cannot be used:\n" + "\n".join(f"  {line}" for line in lines))
@@ -251,9 +245,7 @@ def _in_plain_words(error: ValidationError) -> str:
     if error.validator != "additionalProperties" or not isinstance(error.schema.get("properties"), dict):
         return f"{where}: {error.message}"
     unknown = sorted(set(error.instance) - set(error.schema["properties"]))
-    return "; ".join(
-        f"{where}: unknown key {key!r}{_hint(key, error.schema['properties'])}" for key in unknown
-    )
+    return "; ".join(f"{where}: unknown key {key!r}{_hint(key, error.schema['properties'])}" for key in unknown)
 
 
 def _hint(word: str, known: Iterable[str]) -> str:

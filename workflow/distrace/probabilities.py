@@ -4,6 +4,8 @@ p(s) = exp(mean of the natural log-probs of the tokens of s): the geometric mean
 can be compared (arXiv 2512.20908, section 3). A token belongs to the sentence that holds most of its characters.
 """
 
+from itertools import pairwise
+
 import numpy as np
 import polars as pl
 
@@ -23,9 +25,7 @@ def sentence_log_means(sentences: pl.DataFrame, logprobs: pl.DataFrame) -> pl.Da
     scored = logprobs.filter(pl.col("starts").list.len() > 0).join(bounds, on="rollout_id", how="left")
     if scored["end"].has_nulls():
         stray = scored.filter(pl.col("end").is_null())["rollout_id"][0]
-        raise DistraceError(
-            f"log-probs of response {stray} have no sentences to go with; were its rollouts replaced?"
-        )
+        raise DistraceError(f"log-probs of response {stray} have no sentences to go with; were its rollouts replaced?")
     starts, ends, values = (lists_of(scored[name]) for name in ("starts", "ends", "logprobs"))
     tokens, means = [], []
     for row, first_chars in enumerate(lists_of(scored["start"])):
@@ -48,4 +48,4 @@ def lists_of(column: pl.Series) -> list[np.ndarray]:
     """Give the lists of a list column as numpy arrays, without copying their values."""
     array = column.rechunk().to_arrow()
     values, offsets = array.values.to_numpy(zero_copy_only=False), array.offsets.to_numpy()
-    return [values[a:b] for a, b in zip(offsets[:-1], offsets[1:], strict=True)]
+    return [values[a:b] for a, b in pairwise(offsets)]

@@ -81,9 +81,7 @@ def _why_unknown(roles: dict[str, Path]) -> pl.Expr:
         reasons.append(
             pl.when(pl.col(f"tokens_{role}").is_null()).then(pl.lit(f"the {role} did not score the response"))
         )
-        reasons.append(
-            pl.when(pl.col(f"p_{role}").is_null()).then(pl.lit(f"no token of the {role} lies in it"))
-        )
+        reasons.append(pl.when(pl.col(f"p_{role}").is_null()).then(pl.lit(f"no token of the {role} lies in it")))
     return pl.coalesce(reasons)
 
 

@@ -38,9 +38,7 @@ def write_questions(settings: Questions, part: int, parts: int, out: Path) -> No
     inside = [row for number, row in kept if first <= number < last]
     rejects = [reject for reject in rejects if first <= reject["row"] < last]
     if not inside:
-        raise DistraceError(
-            f"{settings.source}: no usable row in part {part} of {parts}; first reason: {rejects[:1]}"
-        )
+        raise DistraceError(f"{settings.source}: no usable row in part {part} of {parts}; first reason: {rejects[:1]}")
     identity = {
         "version": NODE_VERSIONS["questions"],
         "source": source_identity(settings.source),
@@ -62,9 +60,7 @@ def source_rows(settings: Questions) -> Iterable[Mapping | BadRow]:
     if source.get("hub"):
         from datasets import load_dataset  # takes seconds, and only hub data needs it
 
-        return load_dataset(
-            source["hub"], source["subset"], split=source["split"], revision=source["revision"]
-        )
+        return load_dataset(source["hub"], source["subset"], split=source["split"], revision=source["revision"])
     return world.questions(**source["world"], seed=settings.seed)
 
 

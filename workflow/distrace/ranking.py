@@ -1,6 +1,6 @@
 """The ranking node: every selection score of every candidate response of a teacher.
 
-`docs/scores.md` names the paper behind each score. Scores come from the log-probs of teacher and student; no model runs.
+`docs/scores.md` names the paper behind each score. Scores come from log-probs that are there; no model runs.
 Run by the workflow as `python -m distrace.ranking --rollouts FILE... --out FILE`.
 """
 
@@ -41,9 +41,7 @@ def write_ranking(
         rows_in += len(responses)
     identity = {
         "version": NODE_VERSIONS["ranking"],
-        "inputs": [
-            [artifacts.metadata(p).fingerprint for p in parts] for parts in (sentences, teacher, student)
-        ],
+        "inputs": [[artifacts.metadata(p).fingerprint for p in parts] for parts in (sentences, teacher, student)],
         "rollouts": [artifacts.metadata(path).fingerprint for path in rollouts],
         "beta": beta,
         "seed": seed,

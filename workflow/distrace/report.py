@@ -27,9 +27,7 @@ def write_report(config: dict, out_folder: Path) -> None:
     """Write `index.html` and `numbers.json` for all runs of a config."""
     plan = load_plan(config)
     numbers = numbers_of(plan)
-    environment = Environment(
-        loader=PackageLoader("distrace", "templates"), autoescape=True, trim_blocks=True
-    )
+    environment = Environment(loader=PackageLoader("distrace", "templates"), autoescape=True, trim_blocks=True)
     environment.filters["interval"] = interval_text
     environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
     page = environment.get_template("report.html").render(
@@ -38,9 +36,7 @@ def write_report(config: dict, out_folder: Path) -> None:
         version=__version__,
         world_figures=[_svg(threshold_figure(trace)) for trace in (numbers["world"] or {"traces": []})["traces"]],
         figures={run: run_figures(plan, run, numbers["runs"][run]) for run in plan.config["runs"]},
-        examples={
-            run: [example_responses(plan, trace) for trace in plan.traces(run)] for run in plan.config["runs"]
-        },
+        examples={run: [example_responses(plan, trace) for trace in plan.traces(run)] for run in plan.config["runs"]},
     )
     artifacts.write_text(out_folder / "index.html", page)
     artifacts.write_text(out_folder / "numbers.json", json.dumps(numbers, indent=2) + "\n")
@@ -71,16 +67,14 @@ def accuracy_figure(accuracy: dict) -> alt.Chart:
         for questions, models in accuracy.items()
         for model, value in models.items()
     ]
-    base = alt.Chart(alt.Data(values=rows)).encode(y=alt.Y("model:N", sort=None, title=None, axis=alt.Axis(labelLimit=400)))
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("model:N", sort=None, title=None, axis=alt.Axis(labelLimit=400))
+    )
     bars = base.mark_rule(strokeWidth=2).encode(
         x=alt.X("low:Q", title="accuracy", scale=alt.Scale(domain=[0, 1])), x2="high:Q"
     )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(x="mean:Q")
-    return (
-        alt.layer(bars, points)
-        .properties(width=320)
-        .facet(column=alt.Column("questions:N", title=None, sort=None))
-    )
+    return alt.layer(bars, points).properties(width=320).facet(column=alt.Column("questions:N", title=None, sort=None))
 
 
 def label_figure(trace: dict) -> alt.Chart:
@@ -120,9 +114,7 @@ def position_figure(positions: pl.DataFrame) -> alt.Chart:
             x=alt.X("position:Q", title="sentence", axis=alt.Axis(tickMinStep=1)),
             y=alt.Y("share:Q", title="share of sentences", scale=alt.Scale(domain=[0, 1])),
             color=_colour(),
-            strokeDash=alt.StrokeDash(
-                "answer:N", scale=alt.Scale(domain=["right", "wrong"], range=[[1, 0], [5, 4]])
-            ),
+            strokeDash=alt.StrokeDash("answer:N", scale=alt.Scale(domain=["right", "wrong"], range=[[1, 0], [5, 4]])),
         )
         .properties(width=520, height=240)
     )
@@ -131,7 +123,13 @@ def position_figure(positions: pl.DataFrame) -> alt.Chart:
 def threshold_figure(validation: dict) -> alt.Chart:
     """Draw precision and recall of Teacher and Student by beta, at the alphas of the grid."""
     rows = [
-        {"alpha": point["alpha"], "beta": point["beta"], "label": label, "measure": measure, "value": point[label][measure]}
+        {
+            "alpha": point["alpha"],
+            "beta": point["beta"],
+            "label": label,
+            "measure": measure,
+            "value": point[label][measure],
+        }
         for point in validation["by_thresholds"]
         for label in ("Teacher", "Student")
         for measure in ("precision", "recall")
@@ -152,9 +150,7 @@ def threshold_figure(validation: dict) -> alt.Chart:
 
 
 def _colour() -> alt.Color:
-    return alt.Color(
-        "label:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), title=None
-    )
+    return alt.Color("label:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), title=None)
 
 
 def _svg(chart: alt.Chart) -> Markup:
@@ -175,9 +171,7 @@ def example_responses(plan: Plan, trace: Trace) -> list[dict]:
             "question": asked[response["question_id"]],
             "sentences": [
                 sentence | {"text": response["text"][sentence["start"] : sentence["end"]]}
-                for sentence in labelled.filter(pl.col("rollout_id") == response["rollout_id"]).iter_rows(
-                    named=True
-                )
+                for sentence in labelled.filter(pl.col("rollout_id") == response["rollout_id"]).iter_rows(named=True)
             ],
         }
         for response in shown.iter_rows(named=True)

@@ -23,16 +23,12 @@ class BadRow(ValueError):
 def read_rows(path: Path) -> Iterator[Mapping | BadRow]:
     """Give the rows of a file in order; a line that is not a JSON object comes as the BadRow that says so."""
     if not path.is_file():
-        raise DistraceError(
-            f"{path}: no such file (paths in the config start at the folder the workflow runs in)"
-        )
+        raise DistraceError(f"{path}: no such file (paths in the config start at the folder the workflow runs in)")
     if path.suffix == ".jsonl":
         yield from map(_parsed, filter(None, path.read_text("utf-8").split("\n")))
         return
     if path.suffix not in _READERS:
-        raise DistraceError(
-            f"{path}: cannot read {path.suffix!r}; known: .jsonl, {', '.join(sorted(_READERS))}"
-        )
+        raise DistraceError(f"{path}: cannot read {path.suffix!r}; known: .jsonl, {', '.join(sorted(_READERS))}")
     yield from _READERS[path.suffix](path).iter_rows(named=True)
 
 

@@ -39,9 +39,7 @@ def select(ranked: pl.DataFrame, strategy: str) -> pl.DataFrame:
     best = ranked.sort(score, "random", descending=True, maintain_order=True).group_by(
         "question_id", maintain_order=True
     )
-    chosen = best.agg(
-        pl.col("rollout_id").first(), pl.col(score).first().alias("score"), pl.len().alias("candidates")
-    )
+    chosen = best.agg(pl.col("rollout_id").first(), pl.col(score).first().alias("score"), pl.len().alias("candidates"))
     reason = pl.format("{} {} is the largest of {}", pl.lit(strategy), pl.col("score").round(4), "candidates")
     order = ranked.select("question_id").unique(maintain_order=True)
     return order.join(chosen, on="question_id", maintain_order="left").select(

@@ -3,6 +3,7 @@
 Run by the workflow as `python -m distrace.sentences --rollouts FILE --splitter sentences --out FILE`.
 """
 
+from itertools import pairwise
 from pathlib import Path
 
 import polars as pl
@@ -28,7 +29,7 @@ def sentences_of(responses: pl.DataFrame, splitter: str) -> list[dict]:
     rows = []
     for rollout_id, text, answer_start in responses.iter_rows():
         bounds = split(text, splitter, answer_start)
-        for number, (start, end) in enumerate(zip(bounds[:-1], bounds[1:], strict=True)):
+        for number, (start, end) in enumerate(pairwise(bounds)):
             rows.append({"rollout_id": rollout_id, "sentence": number, "start": start, "end": end})
     return rows
 

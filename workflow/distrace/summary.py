@@ -148,7 +148,9 @@ def _validation_numbers(plan: Plan, trace: Trace) -> dict:
     truth = artifacts.concatenated(map(Path, plan.rollout_parts("truth", trace.rollouts)), "truth")
     table = labelled.join(truth.with_columns(origin_of(pair)), on=["rollout_id", "sentence"])
     difference = {
-        origin: table.filter(pl.col("origin") == origin).select(pl.col("p_teacher") - pl.col("p_student")).to_numpy()[:, 0]
+        origin: table.filter(pl.col("origin") == origin)
+        .select(pl.col("p_teacher") - pl.col("p_student"))
+        .to_numpy()[:, 0]
         for origin in ORIGINS
     }
     return {
@@ -162,7 +164,8 @@ def _validation_numbers(plan: Plan, trace: Trace) -> dict:
         "recall": {label: value["recall"] for label, value in quality.items()},
         "confusion": confusion_table(chosen),
         "by_length": {
-            str(length): precision_and_recall(rows) for (length,), rows in chosen.group_by("length", maintain_order=True)
+            str(length): precision_and_recall(rows)
+            for (length,), rows in chosen.group_by("length", maintain_order=True)
         },
         "by_thresholds": [
             {"alpha": alpha, "beta": beta} | precision_and_recall(rows)
@@ -173,7 +176,9 @@ def _validation_numbers(plan: Plan, trace: Trace) -> dict:
 
 def confusion_table(counts: pl.DataFrame) -> dict[str, dict[str, int]]:
     """Give the number of sentences by true origin and label."""
-    sums = {(o, label): n for o, label, n in counts.group_by("origin", "label").agg(pl.col("sentences").sum()).iter_rows()}
+    sums = {
+        (o, label): n for o, label, n in counts.group_by("origin", "label").agg(pl.col("sentences").sum()).iter_rows()
+    }
     return {origin: {label: sums.get((origin, label), 0) for label in LABELS} for origin in ORIGINS}
 
 
@@ -209,7 +214,7 @@ def _habits(plan: Plan, trace: Trace, table: pl.DataFrame) -> dict:
 
 
 def habit_labels(sentences: pl.DataFrame, pattern: str) -> dict:
-    """Give the label shares of the sentences in which `pattern` occurs: all, and by how many came before in the response."""
+    """Give the label shares of the sentences with `pattern`: all, and by how many came before in the response."""
     shown = sentences.filter(pl.col("written").str.contains(pattern)).sort("rollout_id", "sentence")
     shown = shown.with_columns(pl.int_range(pl.len()).over("rollout_id").alias("earlier"))
     return {
@@ -226,9 +231,7 @@ def habit_labels(sentences: pl.DataFrame, pattern: str) -> dict:
 
 def _selection_numbers(plan: Plan, run: str, candidates: RolloutSet, strategy: str) -> dict:
     ranking = artifacts.read(Path(ranking_path(run, candidates)), "ranking")
-    graded = artifacts.concatenated(_parts(plan, "grades", candidates), "grades").select(
-        "rollout_id", "correct"
-    )
+    graded = artifacts.concatenated(_parts(plan, "grades", candidates), "grades").select("rollout_id", "correct")
     chosen = artifacts.read(Path(selection_path(run, candidates, strategy)), "selection").select("rollout_id")
     table = chosen.join(ranking, on="rollout_id").join(graded, on="rollout_id", how="left")
     return {
@@ -243,9 +246,7 @@ def _selection_numbers(plan: Plan, run: str, candidates: RolloutSet, strategy: s
 
 def _candidates(plan: Plan, run: str) -> list[RolloutSet]:
     settings = plan.config["runs"][run]
-    return (
-        [] if settings["distilled"] else [plan.candidates(run, teacher) for teacher in settings["teachers"]]
-    )
+    return [] if settings["distilled"] else [plan.candidates(run, teacher) for teacher in settings["teachers"]]
 
 
 def _parts(plan: Plan, kind: str, rollouts: RolloutSet) -> list[str]:

@@ -1,7 +1,7 @@
 """The validation node: how good the labels of a trace are where the truth is known.
 
-A label claims an origin: Teacher the teacher, Student the student, Shared and Boosted both. The artifact counts sentences
-by label and true origin for a grid of alpha and beta, and by length in characters.
+A label claims an origin: Teacher the teacher, Student the student, Shared and Boosted both. The artifact counts
+sentences by label and true origin for a grid of alpha and beta, and by length in characters.
 Run by the workflow as `python -m distrace.validation --provenance FILE... --truth FILE... --out FILE`.
 """
 
@@ -30,9 +30,7 @@ class Pair:
     student: str
 
 
-def write_validation(
-    provenance: list[Path], truth: list[Path], pair: Pair, thresholds: Thresholds, out: Path
-) -> None:
+def write_validation(provenance: list[Path], truth: list[Path], pair: Pair, thresholds: Thresholds, out: Path) -> None:
     """Write the counts over all parts of a trace; the trace's own thresholds are on the grid, too."""
     labelled = artifacts.concatenated(provenance, "provenance")
     origins = artifacts.concatenated(truth, "truth").with_columns(origin_of(pair))

@@ -1,5 +1,4 @@
 # The plan that follows from the config, and the functions that rules share.
-import os
 import re
 import sys
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from distrace.errors import DistraceError
 from distrace.identity import NODE_VERSIONS, canonical_json, source_digest
 
 # Jobs find the package beside the rules, also in a conda environment and on a cluster node.
-os.environ["PYTHONPATH"] = os.pathsep.join([PACKAGE_FOLDER, *filter(None, [os.environ.get("PYTHONPATH")])])
+shell.prefix(f"export PYTHONPATH='{PACKAGE_FOLDER}':${{{{PYTHONPATH:-}}}}; ")
 
 try:
     plan = planning.load_plan(config)
@@ -46,7 +45,7 @@ def as_json(settings):
     return canonical_json(settings if isinstance(settings, dict) else asdict(settings))
 
 
-def parts_of(kind, author=None):
+def parts_of(kind):
     """Give an input function: all parts of an artifact of the job's rollout set; `kind` may hold wildcards."""
     return lambda w: plan.rollout_parts(kind.format(**w, student=student_of(w)), rollout_set(w))
 
@@ -64,5 +63,37 @@ def thresholds(wildcards):
     return as_json({"alpha": run["alpha"], "beta": run["beta"]})
 
 
-# What changes only a job's speed comes as a resource, which is no reason to run a job again.
-EXECUTION = """--execution '{{"gpus": {resources.gpu}, "token_budget": {resources.token_budget}}}' """
+def questions_settings(wildcards):
+    settings = plan.config["questions"][wildcards.questions]
+    columns = {key: settings[key] for key in ("source", "question", "answer", "solution", "skip", "limit")}
+    return as_json(columns | {"seed": plan.config["seed"] if settings["source"]["world"] else 0})
+
+
+def model_files(wildcards):
+    """Give the files of a local model, so that new weights in the same folder are noticed."""
+    folder = plan.config["models"][wildcards.model]["source"]["folder"]
+    return [] if folder is None else sorted(map(str, Path(folder).glob("*.*"))) or [f"{folder}/config.json"]
+
+
+def finetune_data(wildcards):
+    """Give what a model learns from: a selection of candidates, or the solutions of a set of questions."""
+    if wildcards.model not in plan.distilled:
+        questions = plan.config["models"][wildcards.model]["source"]["finetune"]["questions"]
+        return {"questions": plan.question_parts(questions)}
+    distilled = plan.distilled[wildcards.model]
+    candidates = plan.candidates(distilled.run, distilled.teacher)
+    return {
+        "questions": plan.question_parts(candidates.questions),
+        "rollouts": plan.rollout_parts("rollouts", candidates),
+        "selection": planning.selection_path(distilled.run, candidates, distilled.strategy),
+    }
+
+
+def trace_log_probs(role):
+    """Give an input function: the job's log-probs under the teacher, the student or the distilled model of its trace."""
+
+    def path(w):
+        scorer = {"teacher": w.teacher, "student": student_of(w), "distilled": w.author}[role]
+        return f"results/logprobs/{scorer}/full/{w.author}/{w.questions}/{w.sampling}/{w.part}.arrow"
+
+    return path

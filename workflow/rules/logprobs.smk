@@ -6,26 +6,26 @@ rule logprobs:
         model="results/models/{scorer}/model.json",
         rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
         questions="results/questions/{questions}/{part}.arrow",
-        sentences=lambda w: (
-            plan.sentences_path(rollout_set(w), w.part) if w.context.startswith("window") else []
-        ),
+        sentences=lambda w: (plan.sentences_path(rollout_set(w), w.part) if w.context.startswith("window") else []),
     output:
         logprobs="results/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.arrow",
         rejects="results/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.rejects.arrow",
     log:
         "logs/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.log",
-    params:
-        settings=lambda w: as_json(plan.model_settings(w.scorer)),
-        sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
-        version=NODE_VERSIONS["logprobs"],
+    conda:
+        "../../envs/distrace.yaml"
     threads: lambda w: plan.model_config(w.scorer)["threads"]
     resources:
         gpu=lambda w: plan.model_config(w.scorer)["gpus"],
         token_budget=lambda w: plan.model_config(w.scorer)["token_budget"] or 0,
         mem_mb=lambda w: plan.model_config(w.scorer)["mem_mb"],
         runtime=lambda w: plan.model_config(w.scorer)["runtime"],
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        settings=lambda w: as_json(plan.model_settings(w.scorer)),
+        sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
+        version=NODE_VERSIONS["logprobs"],
     shell:
         "python -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} --questions {input.questions} "
-        "{params.sentences} --settings {params.settings:q} --context {wildcards.context} " + EXECUTION + "--out {output.logprobs} 2>&1 | tee {log}"
+        "{params.sentences} --settings {params.settings:q} --context {wildcards.context} "
+        "--execution '{{\"gpus\": {resources.gpu}, \"token_budget\": {resources.token_budget}}}' "
+        "--out {output.logprobs} 2>&1 | tee {log}"

@@ -1,26 +1,6 @@
 # Models: found on the hub or in a folder, made fresh, or fine-tuned. Each ends in a card, results/models/NAME/model.json.
 
 
-def model_files(wildcards):
-    """Give the files of a local model, so that new weights in the same folder are noticed."""
-    folder = plan.config["models"][wildcards.model]["source"]["folder"]
-    return [] if folder is None else sorted(map(str, Path(folder).glob("*.*"))) or [f"{folder}/config.json"]
-
-
-def finetune_data(wildcards):
-    """Give what a model learns from: a selection of candidates, or the solutions of a set of questions."""
-    if wildcards.model not in plan.distilled:
-        questions = plan.config["models"][wildcards.model]["source"]["finetune"]["questions"]
-        return {"questions": plan.question_parts(questions)}
-    distilled = plan.distilled[wildcards.model]
-    candidates = plan.candidates(distilled.run, distilled.teacher)
-    return {
-        "questions": plan.question_parts(candidates.questions),
-        "rollouts": plan.rollout_parts("rollouts", candidates),
-        "selection": planning.selection_path(distilled.run, candidates, distilled.strategy),
-    }
-
-
 rule model:
     input:
         model_files,
@@ -30,15 +10,15 @@ rule model:
         "logs/models/{model}.log",
     wildcard_constraints:
         model=names(plan.models_from("hub", "folder")),
-    params:
-        source=lambda w: as_json(plan.config["models"][w.model]["source"]),
-        version=NODE_VERSIONS["models"],
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=240,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        source=lambda w: as_json(plan.config["models"][w.model]["source"]),
+        version=NODE_VERSIONS["models"],
     shell:
         "python -m distrace.models --name {wildcards.model} --source {params.source:q} --out {output} 2>&1 | tee {log}"
 
@@ -53,15 +33,15 @@ rule fresh:
         "logs/models/{model}.log",
     wildcard_constraints:
         model=names(plan.models_from("fresh")),
-    params:
-        settings=lambda w: as_json(plan.fresh(w.model)),
-        version=NODE_VERSIONS["fresh"],
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        settings=lambda w: as_json(plan.fresh(w.model)),
+        version=NODE_VERSIONS["fresh"],
     shell:
         "python -m distrace.fresh --name {wildcards.model} --settings {params.settings:q} "
         "--questions {input.questions} --out {output.card} 2>&1 | tee {log}"
@@ -81,20 +61,22 @@ rule finetune:
         "logs/models/{model}.log",
     wildcard_constraints:
         model=names([*plan.models_from("finetune"), *plan.distilled]),
-    params:
-        settings=lambda w: as_json(plan.model_settings(w.model)),
-        training=lambda w: as_json(plan.training(w.model)),
-        selected=lambda w, input: (
-            f"--rollouts {' '.join(input.rollouts)} --selection {input.selection}" if "selection" in input.keys() else ""
-        ),
-        version=NODE_VERSIONS["finetune"],
+    conda:
+        "../../envs/distrace.yaml"
     threads: lambda w: plan.model_config(w.model)["threads"]
     resources:
         gpu=lambda w: plan.model_config(w.model)["gpus"],
         mem_mb=lambda w: plan.model_config(w.model)["mem_mb"],
         runtime=lambda w: plan.model_config(w.model)["runtime"],
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        settings=lambda w: as_json(plan.model_settings(w.model)),
+        training=lambda w: as_json(plan.training(w.model)),
+        selected=lambda w, input: (
+            f"--rollouts {' '.join(input.rollouts)} --selection {input.selection}"
+            if "selection" in input.keys()
+            else ""
+        ),
+        version=NODE_VERSIONS["finetune"],
     shell:
         "python -m distrace.finetune --name {wildcards.model} --base {input.base} --settings {params.settings:q} "
         "--training {params.training:q} --questions {input.questions} {params.selected} --out {output.card} "

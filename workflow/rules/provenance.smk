@@ -1,16 +1,6 @@
 # Labels of the sentences of a distilled model (here the author), and how they lie along its responses.
 
 
-def trace_log_probs(role):
-    """Give an input function: the job's log-probs under the teacher, the student or the distilled model of its trace."""
-
-    def path(w):
-        scorer = {"teacher": w.teacher, "student": student_of(w), "distilled": w.author}[role]
-        return f"results/logprobs/{scorer}/full/{w.author}/{w.questions}/{w.sampling}/{w.part}.arrow"
-
-    return path
-
-
 rule provenance:
     input:
         rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
@@ -23,15 +13,15 @@ rule provenance:
         rejects="results/provenance/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.rejects.arrow",
     log:
         "logs/provenance/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.log",
-    params:
-        thresholds=thresholds,
-        version=source_digest("provenance"),
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        thresholds=thresholds,
+        version=source_digest("provenance"),
     shell:
         "python -m distrace.provenance --rollouts {input.rollouts} --sentences {input.sentences} "
         "--teacher {input.teacher} --student {input.student} --distilled {input.distilled} "
@@ -46,14 +36,14 @@ rule positions:
         "results/positions/{run}/{teacher}/{author}/{questions}/{sampling}.arrow",
     log:
         "logs/positions/{run}/{teacher}/{author}/{questions}/{sampling}.log",
-    params:
-        version=source_digest("positions"),
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        version=source_digest("positions"),
     shell:
         "python -m distrace.positions --provenance {input.provenance} --grades {input.grades} "
         "--out {output} 2>&1 | tee {log}"
@@ -67,14 +57,14 @@ rule truth:
         "results/truth/{author}/{questions}/{sampling}/{part}.arrow",
     log:
         "logs/truth/{author}/{questions}/{sampling}/{part}.log",
-    params:
-        version=source_digest("truth"),
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        version=source_digest("truth"),
     shell:
         "python -m distrace.truth --rollouts {input.rollouts} --sentences {input.sentences} "
         "--out {output} 2>&1 | tee {log}"
@@ -88,16 +78,16 @@ rule validation:
         "results/validation/{run}/{teacher}/{author}/{questions}/{sampling}.arrow",
     log:
         "logs/validation/{run}/{teacher}/{author}/{questions}/{sampling}.log",
-    params:
-        pair=lambda w: as_json({"teacher": plan.style_of(w.teacher), "student": plan.style_of(student_of(w))}),
-        thresholds=thresholds,
-        version=source_digest("validation"),
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        pair=lambda w: as_json({"teacher": plan.style_of(w.teacher), "student": plan.style_of(student_of(w))}),
+        thresholds=thresholds,
+        version=source_digest("validation"),
     shell:
         "python -m distrace.validation --provenance {input.provenance} --truth {input.truth} "
         "--pair {params.pair:q} --thresholds {params.thresholds:q} --out {output} 2>&1 | tee {log}"

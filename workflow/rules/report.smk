@@ -10,14 +10,14 @@ rule report:
         numbers="results/report/numbers.json",
     log:
         "logs/report.log",
-    params:
-        config=lambda w: canonical_json(plan.config),
-        version=source_digest("report"),
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        config=lambda w: canonical_json(plan.config),
+        version=source_digest("report"),
     shell:
         "python -m distrace.report --config {params.config:q} --out-folder results/report 2>&1 | tee {log}"

@@ -1,6 +1,4 @@
 # Responses, sampled from a model or taken from a file; their sentences; their grades.
-IMPORTED = [name for name, sampling in plan.config["sampling"].items() if sampling["responses"]]
-SAMPLED = [name for name in plan.config["sampling"] if name not in IMPORTED]
 
 
 rule rollouts:
@@ -13,22 +11,24 @@ rule rollouts:
     log:
         "logs/rollouts/{author}/{questions}/{sampling}/{part}.log",
     wildcard_constraints:
-        sampling=names(SAMPLED),
-    params:
-        settings=lambda w: as_json(plan.model_settings(w.author)),
-        sampling=lambda w: as_json(plan.sampling(w.sampling)),
-        version=NODE_VERSIONS["rollouts"],
+        sampling=names(plan.samplings(imported=False)),
+    conda:
+        "../../envs/distrace.yaml"
     threads: lambda w: plan.model_config(w.author)["threads"]
     resources:
         gpu=lambda w: plan.model_config(w.author)["gpus"],
         token_budget=lambda w: plan.model_config(w.author)["token_budget"] or 0,
         mem_mb=lambda w: plan.model_config(w.author)["mem_mb"],
         runtime=lambda w: plan.model_config(w.author)["runtime"],
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        settings=lambda w: as_json(plan.model_settings(w.author)),
+        sampling=lambda w: as_json(plan.sampling(w.sampling)),
+        version=NODE_VERSIONS["rollouts"],
     shell:
         "python -m distrace.rollouts --model {input.model} --questions {input.questions} --settings {params.settings:q} "
-        "--sampling {params.sampling:q} " + EXECUTION + "--out {output.rollouts} 2>&1 | tee {log}"
+        "--sampling {params.sampling:q} "
+        "--execution '{{\"gpus\": {resources.gpu}, \"token_budget\": {resources.token_budget}}}' "
+        "--out {output.rollouts} 2>&1 | tee {log}"
 
 
 rule imported_rollouts:
@@ -41,16 +41,16 @@ rule imported_rollouts:
     log:
         "logs/rollouts/{author}/{questions}/{sampling}/{part}.log",
     wildcard_constraints:
-        sampling=names(IMPORTED),
-    params:
-        settings=lambda w: as_json(plan.config["sampling"][w.sampling]["responses"]),
-        version=NODE_VERSIONS["rollouts"],
+        sampling=names(plan.samplings(imported=True)),
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=4000,
         runtime=60,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        settings=lambda w: as_json(plan.config["sampling"][w.sampling]["responses"]),
+        version=NODE_VERSIONS["rollouts"],
     shell:
         "python -m distrace.imports --author {wildcards.author} --questions {input.questions} "
         "--settings {params.settings:q} --out {output.rollouts} 2>&1 | tee {log}"
@@ -63,14 +63,14 @@ rule sentences:
         "results/sentences/{splitter}/{author}/{questions}/{sampling}/{part}.arrow",
     log:
         "logs/sentences/{splitter}/{author}/{questions}/{sampling}/{part}.log",
-    params:
-        version=NODE_VERSIONS["sentences"],
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=60,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        version=NODE_VERSIONS["sentences"],
     shell:
         "python -m distrace.sentences --rollouts {input.rollouts} --splitter {wildcards.splitter} "
         "--out {output} 2>&1 | tee {log}"
@@ -84,15 +84,15 @@ rule grades:
         "results/grades/{author}/{questions}/{sampling}/{part}.arrow",
     log:
         "logs/grades/{author}/{questions}/{sampling}/{part}.log",
-    params:
-        grader=lambda w: as_json(plan.config["questions"][w.questions]["grader"]),
-        version=source_digest("grades"),
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=120,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        grader=lambda w: as_json(plan.config["questions"][w.questions]["grader"]),
+        version=source_digest("grades"),
     shell:
         "python -m distrace.grades --rollouts {input.rollouts} --questions {input.questions} "
         "--grader {params.grader:q} --out {output} 2>&1 | tee {log}"

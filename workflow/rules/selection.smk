@@ -12,16 +12,16 @@ rule ranking:
         rejects="results/ranking/{run}/{author}/{questions}/{sampling}.rejects.arrow",
     log:
         "logs/ranking/{run}/{author}/{questions}/{sampling}.log",
-    params:
-        beta=lambda w: plan.config["runs"][w.run]["candidates"]["beta"],
-        seed=plan.config["seed"],
-        version=NODE_VERSIONS["ranking"],
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        beta=lambda w: plan.config["runs"][w.run]["candidates"]["beta"],
+        seed=plan.config["seed"],
+        version=NODE_VERSIONS["ranking"],
     shell:
         "python -m distrace.ranking --rollouts {input.rollouts} --sentences {input.sentences} --teacher {input.teacher} "
         "--student {input.student} --beta {params.beta} --seed {params.seed} --out {output.ranking} 2>&1 | tee {log}"
@@ -34,13 +34,13 @@ rule selection:
         "results/selection/{run}/{author}/{questions}/{sampling}/{strategy}.arrow",
     log:
         "logs/selection/{run}/{author}/{questions}/{sampling}/{strategy}.log",
-    params:
-        version=NODE_VERSIONS["selection"],
+    conda:
+        "../../envs/distrace.yaml"
     threads: 1
     resources:
         mem_mb=2000,
         runtime=30,
-    conda:
-        "../../envs/distrace.yaml"
+    params:
+        version=NODE_VERSIONS["selection"],
     shell:
         "python -m distrace.selection --ranking {input} --strategy {wildcards.strategy} --out {output} 2>&1 | tee {log}"
