@@ -8,7 +8,7 @@ result depends on) and the fingerprint, a digest of these. `docs/artifacts.md` l
 import json
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,8 +120,8 @@ def write_text(path: Path, text: str) -> None:
 def write(path: Path, kind: str, rows: pl.DataFrame | pa.Table | Iterable[Mapping], identity: Mapping) -> str:
     """Write an artifact and give its fingerprint.
 
-    `rows` holds at least the columns of `SCHEMAS[kind]` (missing list or optional columns are an error, not a
-    default); further columns follow them. Raises DistraceError when a column is missing or does not fit its type.
+    `rows` holds the columns of `SCHEMAS[kind]`, null where a row has none; a frame's further columns follow them.
+    Raises DistraceError when a column is missing or does not fit its type.
     """
     table = _conform(rows, kind)
     fingerprint = fingerprint_of(kind, identity)
@@ -134,16 +134,31 @@ def write(path: Path, kind: str, rows: pl.DataFrame | pa.Table | Iterable[Mappin
 
 
 def _conform(rows: pl.DataFrame | pa.Table | Iterable[Mapping], kind: str) -> pa.Table:
-    schema = SCHEMAS[kind]
-    if not isinstance(rows, pl.DataFrame | pa.Table):
-        rows = pa.Table.from_pylist(list(rows), schema=schema)
-    table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
-    missing = [name for name in schema.names if name not in table.column_names]
-    if missing:
-        raise DistraceError(f"an artifact of kind {kind!r} needs the columns {missing}; it has {table.column_names}")
-    extra = [name for name in table.column_names if name not in schema.names]
-    fields = [*schema, *(table.schema.field(name) for name in extra)]
-    return table.select([field.name for field in fields]).cast(pa.schema(fields))
+    try:
+        if not isinstance(rows, pl.DataFrame | pa.Table):
+            return _table(list(rows), kind)
+        table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
+        _require_columns(kind, table.column_names)
+        extra = [field for field in table.schema if field.name not in SCHEMAS[kind].names]
+        schema = pa.schema([*SCHEMAS[kind], *extra])
+        return table.select(schema.names).cast(schema)
+    except pa.ArrowException as error:
+        raise DistraceError(f"a column does not fit an artifact of kind {kind!r}: {error}") from error
+
+
+def _table(rows: list[Mapping], kind: str) -> pa.Table:
+    # pyarrow would fill a column that a row lacks with null, and drop one that the schema lacks.
+    for number, row in enumerate(rows):
+        _require_columns(kind, row, f" in row {number}")
+        if unknown := sorted(row.keys() - set(SCHEMAS[kind].names)):
+            raise DistraceError(f"an artifact of kind {kind!r} has no columns {unknown} (row {number}); give a frame")
+    return pa.Table.from_pylist(rows, schema=SCHEMAS[kind])
+
+
+def _require_columns(kind: str, found: Iterable[str], where: str = "") -> None:
+    found = list(found)
+    if missing := [name for name in SCHEMAS[kind].names if name not in found]:
+        raise DistraceError(f"an artifact of kind {kind!r} needs the columns {missing}{where}; it has {found}")
 
 
 def metadata(path: Path, kind: str | None = None) -> Metadata:
@@ -152,8 +167,10 @@ def metadata(path: Path, kind: str | None = None) -> Metadata:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source)
             about = json.loads((reader.schema.metadata or {}).get(b"distrace", b"null"))
-            rows = sum(reader.get_batch(i).num_rows for i in range(reader.num_record_batches))
-    except (OSError, pa.ArrowInvalid) as error:
+            rows = reader.count_rows()
+    except FileNotFoundError as error:
+        raise DistraceError(f"{path}: no such file") from error
+    except (OSError, ValueError, pa.ArrowException) as error:
         raise DistraceError(f"{path}: not a whole Arrow file ({error}); delete it and run again") from error
     if about is None:
         raise DistraceError(f"{path}: an Arrow file, but not one of distrace's: it carries no fingerprint")
@@ -168,7 +185,10 @@ def metadata(path: Path, kind: str | None = None) -> Metadata:
 def read(path: Path, kind: str, columns: list[str] | None = None) -> pl.DataFrame:
     """Read an artifact, all columns or those named; raises as `metadata` does."""
     metadata(path, kind)
-    return pl.read_ipc(path, columns=columns)
+    try:
+        return pl.read_ipc(path, columns=columns)
+    except pl.exceptions.ComputeError as error:
+        raise DistraceError(f"{path}: broken inside ({error}); delete it and run again") from error
 
 
 def require_made_from(path: Path, source: str, expected: Path) -> None:
@@ -180,6 +200,15 @@ def require_made_from(path: Path, source: str, expected: Path) -> None:
     if found != wanted:
         raise DistraceError(
             f"{path} was computed from {source} {found}, but {expected} is {wanted}; delete {path} and run again"
+        )
+
+
+def require_same(source: str, path: Path, other: Path) -> None:
+    """Raise DistraceError unless two artifacts were computed from the same one; `source` is as above."""
+    found, wanted = (metadata(p).identity.get(source) for p in (path, other))
+    if found is None or found != wanted:
+        raise DistraceError(
+            f"{path} was computed from {source} {found}, {other} from {wanted}; delete the older one and run again"
         )
 
 
@@ -208,6 +237,6 @@ def write_with_rejects(
     write(path, kind, rows, identity)
 
 
-def concatenated(paths: Iterable[Path], kind: str, read_part: Callable = read) -> pl.DataFrame:
+def concatenated(paths: Iterable[Path], kind: str) -> pl.DataFrame:
     """Read the parts of one artifact, in order, as one frame."""
-    return pl.concat([read_part(path, kind) for path in paths])
+    return pl.concat([read(path, kind) for path in paths])

@@ -86,8 +86,8 @@ class Progress:
     done: int = 0
     resumed: int = 0
     tokens: int = 0
-    began: float = field(default_factory=time.monotonic)
-    said: float = field(default_factory=time.monotonic)
+    began: float = field(default_factory=lambda: time.monotonic())
+    said: float = field(default_factory=lambda: time.monotonic())
 
     def skip(self, amount: int) -> None:
         """Count what an earlier job did; it says nothing of the speed."""

@@ -61,7 +61,18 @@ def _reader(hint: object) -> dict:
     if hint == list[Path]:
         return {"type": Path, "nargs": "*"}
     if dataclasses.is_dataclass(hint):
-        return {"type": lambda text: hint(**json.loads(text)), "metavar": "JSON"}
+        return {"type": _explained(lambda text: hint(**json.loads(text))), "metavar": "JSON"}
     if hint in (dict, list):
-        return {"type": json.loads, "metavar": "JSON"}
+        return {"type": _explained(json.loads), "metavar": "JSON"}
     return {"type": hint}
+
+
+def _explained(read: Callable[[str], object]) -> Callable[[str], object]:
+    # argparse would say no more than that the value is invalid.
+    def explained(text: str) -> object:
+        try:
+            return read(text)
+        except (TypeError, ValueError) as error:
+            raise argparse.ArgumentTypeError(f"{error} in {text}") from error
+
+    return explained

@@ -16,11 +16,14 @@ from distrace.models import folder_card, write_card
 
 END, PAD = "<|end|>", "<|pad|>"
 _MLP_RATIO = 3
+# A word, or other signs, with the white space behind.
+_SPACE_BEHIND = r"\w+\s*|[^\w\s]+\s*|\s+"
 
 
 @dataclass(frozen=True)
 class Fresh:
-    """The size of the model and of its byte-level BPE vocabulary; `words` keeps a space with the word after it."""
+    """The size of the model and of its byte-level BPE vocabulary; `words`: a space belongs to the word after it, else
+    to the one before it."""
 
     vocabulary: int = 512
     words: bool = True
@@ -58,13 +61,10 @@ def write_fresh(name: str, settings: Fresh, questions: list[Path], out: Path) ->
 def train_tokenizer(texts: Iterable[str], settings: Fresh) -> PreTrainedTokenizerFast:
     """Give a byte-level BPE tokenizer that can hold any text."""
     tokenizer = Tokenizer(models.BPE())
-    if settings.words:
-        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    else:
-        spaces = pre_tokenizers.Split(Regex(r"\s"), behavior="isolated")
-        tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-            [spaces, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
-        )
+    before = pre_tokenizers.Split(Regex(_SPACE_BEHIND), behavior="isolated")
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [*([] if settings.words else [before]), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=settings.words)]
+    )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocabulary,

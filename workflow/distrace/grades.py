@@ -11,11 +11,10 @@ from pathlib import Path
 from math_verify import parse, verify
 
 from distrace import artifacts, command
-from distrace.errors import DistraceError
 from distrace.identity import source_digest
 
-# "answer: (B)", "the answer is B"; else the last lone letter.
-_CHOICE = re.compile(r"answer\s*(?:is|:)?\s*\**\(?([A-Z])\)?\b|\b([A-Z])\b(?![A-Za-z'])", re.IGNORECASE)
+# "answer: (b)", "the answer is B"; else the last lone capital. A small letter needs its brackets: "a" is a word.
+_CHOICE = re.compile(r"(?i:answer)\s*(?i:is|:)?[\s*]*(?:\(?([A-Z])\b|\(([a-z])\))|\b([A-Z])\b(?!')")
 
 
 @dataclass(frozen=True)
@@ -63,16 +62,13 @@ def grade(response: str, answer: str, grader: Grader) -> Grade:
 
 
 def _last_group(pattern: str, text: str) -> str | None:
-    try:
-        matches = list(re.finditer(pattern, text, re.MULTILINE))
-    except re.error as error:
-        raise DistraceError(f"grader pattern {pattern!r}: {error}") from error
-    return matches[-1].group(1).strip() if matches else None
+    found = [match[1] for match in re.finditer(pattern, text, re.MULTILINE) if match[1] is not None]
+    return found[-1].strip() if found else None
 
 
 def _grade_math(response: str, answer: str) -> Grade:
     gold = parse(f"${answer}$") or parse(answer)
-    if not gold:
+    if all(isinstance(value, str) for value in gold):  # math-verify gives back as text what it cannot read
         return Grade(None, None, f"the right answer {answer!r} is not mathematics")
     given = parse(response)
     if not given:
@@ -92,11 +88,11 @@ def _plain(text: str) -> str:
 
 
 def _grade_choice(response: str, answer: str) -> Grade:
-    matches = list(_CHOICE.finditer(response))
+    matches = _CHOICE.findall(response)
     if not matches:
         return Grade(None, False, "no letter found")
-    named = [match.group(1) for match in matches if match.group(1)]
-    letter = (named or [match.group(2) for match in matches])[-1].upper()
+    named = [capital or small for capital, small, _ in matches if capital or small]
+    letter = (named or [lone for _, _, lone in matches])[-1].upper()
     correct = letter == answer.strip("() .").upper()
     return Grade(letter, correct, None if correct else "another answer")
 

@@ -32,7 +32,7 @@ def canonical_json(value: object) -> str:
 
 def digest(value: object) -> str:
     """Give the SHA-256 of a value's canonical JSON, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value).encode("utf-8", "surrogatepass")).hexdigest()
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()
 
 
 def short_id(*parts: object) -> str:

@@ -3,14 +3,17 @@
 Run by the workflow as `python -m distrace.imports --author NAME --questions FILE --settings JSON --out FILE`.
 """
 
+import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from distrace import artifacts, command
 from distrace.identity import NODE_VERSIONS, short_id
-from distrace.rows import BadRow, file_digest, read_rows, text_reader
+from distrace.rows import BadRow, file_digest, read_rows, refuse_surrogates, text_reader
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -26,9 +29,11 @@ class Responses:
 def write_imported(author: str, questions: Path, settings: Responses, out: Path) -> None:
     """Write the responses to the questions of one part; responses to other questions belong to other parts.
 
-    A row that cannot be read is rejected in every part, since nothing says which part it belongs to.
+    A row that cannot be read is rejected in every part, since nothing says which part it belongs to. A question to
+    which the file holds no response is rejected, too.
     """
-    wanted = set(artifacts.read(questions, "questions", ["question_id"])["question_id"])
+    wanted = artifacts.read(questions, "questions", ["question_id"])["question_id"].to_list()
+    known = set(wanted)
     rows, rejects, samples = [], [], Counter()
     read = text_reader(settings.question)
     for number, row in enumerate(read_rows(Path(settings.file))):
@@ -36,13 +41,19 @@ def write_imported(author: str, questions: Path, settings: Responses, out: Path)
             if isinstance(row, BadRow):
                 raise row
             question_id = short_id(read(row))
-            if question_id not in wanted:
+            if question_id not in known:
                 continue
-            for text, answer_start in list(_responses(row, settings)):
+            for text, answer_start in _responses(row, settings):
                 rows.append(_rollout(author, question_id, samples[question_id], text, answer_start))
                 samples[question_id] += 1
         except BadRow as error:
             rejects.append({"source": settings.response, "row": number, "reason": str(error)})
+    rejects += [
+        {"source": question_id, "row": row, "reason": "no response to this question in the file"}
+        for row, question_id in enumerate(wanted)
+        if not samples[question_id]
+    ]
+    log.info("%d responses to %d of %d questions", len(rows), len(samples), len(wanted))
     identity = {
         "version": NODE_VERSIONS["rollouts"],
         "questions": artifacts.metadata(questions).fingerprint,
@@ -53,24 +64,22 @@ def write_imported(author: str, questions: Path, settings: Responses, out: Path)
     artifacts.write_with_rejects(out, "rollouts", rows, rejects, identity, len(rows) + len(rejects))
 
 
-def _responses(row: Mapping, settings: Responses) -> Iterator[tuple[str, int]]:
+def _responses(row: Mapping, settings: Responses) -> list[tuple[str, int]]:
     """Give text and answer start of each response in a row."""
     texts = _as_list(row, settings.response)
     reasonings = _as_list(row, settings.reasoning) if settings.reasoning else [""] * len(texts)
     if len(reasonings) != len(texts):
         raise BadRow(f"{len(texts)} responses but {len(reasonings)} reasonings")
-    for reasoning, text in zip(reasonings, texts, strict=True):
-        yield reasoning + text, len(reasoning)
+    return [(reasoning + text, len(reasoning)) for reasoning, text in zip(reasonings, texts, strict=True)]
 
 
 def _as_list(row: Mapping, column: str) -> list[str]:
     value = row.get(column)
     texts = value if isinstance(value, list) else [value]
-    if not all(isinstance(text, str) for text in texts):
-        raise BadRow(f"column {column!r} holds no text but {str(value)[:40]!r}")
     for text in texts:
-        if not text.isascii() and text != text.encode("utf-8", "ignore").decode("utf-8"):
-            raise BadRow(f"column {column!r} holds a lone surrogate")
+        if not isinstance(text, str):
+            raise BadRow(f"column {column!r} holds no text but {str(text)[:40]!r}")
+        refuse_surrogates(text, column)
     return texts
 
 

@@ -31,10 +31,8 @@ class Card:
 
 def write_model(name: str, source: dict, out: Path) -> None:
     """Write the card of a hub model (downloading it where the machine may) or of a local folder."""
-    card = (
-        _hub_card(name, source["hub"], source["revision"]) if source.get("hub") else folder_card(name, source["folder"])
-    )
-    write_card(out, card)
+    hub = source.get("hub")
+    write_card(out, _hub_card(name, hub, source["revision"]) if hub else folder_card(name, source["folder"]))
 
 
 def folder_card(name: str, folder: str) -> Card:
@@ -52,7 +50,10 @@ def _hub_card(name: str, hub: str, revision: str) -> Card:
     from huggingface_hub import snapshot_download  # only hub models need it
 
     # The snapshot's folder is named by the commit that the revision stands for.
-    snapshot = Path(snapshot_download(hub, revision=revision, allow_patterns=list(_WEIGHT_FILES)))
+    try:
+        snapshot = Path(snapshot_download(hub, revision=revision, allow_patterns=list(_WEIGHT_FILES)))
+    except (OSError, ValueError) as error:  # what huggingface_hub raises: no such model, no network, a bad name
+        raise DistraceError(f"model {name!r}: cannot fetch {hub} at revision {revision}: {error}") from error
     return Card(name, hub, snapshot.name, digest({"hub": hub, "commit": snapshot.name}))
 
 

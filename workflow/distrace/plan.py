@@ -4,10 +4,13 @@ The Snakefile, the report and notebooks read a config through this module, so th
 All paths are relative to the folder that the workflow runs in.
 """
 
+import copy
 import difflib
+import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import yaml
@@ -215,15 +218,15 @@ def model_path(name: str) -> str:
 
 def load_plan(config: dict) -> Plan:
     """Check a config, fill in its defaults (in place), give its plan; raise DistraceError with a line per mistake."""
-    schema = yaml.safe_load(SCHEMA.read_text("utf-8"))
-    errors = sorted(_filling_validator()(schema).iter_errors(config), key=lambda error: list(map(str, error.path)))
+    errors = sorted(_filling_validator().iter_errors(config), key=lambda error: list(map(str, error.path)))
     lines = [_in_plain_words(error) for error in errors] or list(_wrong_references(config))
     if lines:
         raise DistraceError("the config cannot be used:\n" + "\n".join(f"  {line}" for line in lines))
     return Plan(config)
 
 
-def _filling_validator() -> type:
+@cache
+def _filling_validator() -> Draft202012Validator:
     """Give a validator that fills in defaults before it looks inside, as the FAQ of jsonschema describes."""
     check_properties = Draft202012Validator.VALIDATORS["properties"]
 
@@ -231,10 +234,21 @@ def _filling_validator() -> type:
         if isinstance(instance, dict):
             for key, value in properties.items():
                 if "default" in value and key not in instance:
-                    instance[key] = yaml.safe_load(yaml.safe_dump(value["default"]))
+                    instance[key] = copy.deepcopy(value["default"])
         yield from check_properties(validator, properties, instance, schema)
 
-    return validators.extend(Draft202012Validator, {"properties": fill})
+    # JSON Schema takes 2.0 for an integer, and .inf and .nan for numbers that no bound can hold.
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
+    validator = validators.extend(Draft202012Validator, {"properties": fill}, type_checker=types)
+    return validator(yaml.safe_load(SCHEMA.read_text("utf-8")))
+
+
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_checker: object, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _in_plain_words(error: ValidationError) -> str:
@@ -242,9 +256,11 @@ def _in_plain_words(error: ValidationError) -> str:
         deeper = [inner for inner in error.context if "null" not in str(inner.schema.get("type"))]
         return _in_plain_words(deeper[0]) if deeper else error.message
     where = ".".join(map(str, error.absolute_path)) or "top level"
+    if error.validator == "type" and re.fullmatch(r"[-+]?[0-9]+e[-+]?[0-9]+", str(error.instance), re.IGNORECASE):
+        return f"{where}: YAML takes {error.instance} for text; write {float(error.instance):.1e}"
     if error.validator != "additionalProperties" or not isinstance(error.schema.get("properties"), dict):
         return f"{where}: {error.message}"
-    unknown = sorted(set(error.instance) - set(error.schema["properties"]))
+    unknown = sorted(set(error.instance) - set(error.schema["properties"]), key=str)
     return "; ".join(f"{where}: unknown key {key!r}{_hint(key, error.schema['properties'])}" for key in unknown)
 
 
@@ -257,6 +273,7 @@ def _wrong_references(config: dict) -> Iterable[str]:
     """Give a line for every name that nothing has, and every choice that does not go together."""
     for name, questions in config["questions"].items():
         yield from _exactly_one(f"questions.{name}.source", questions["source"], ["file", "hub", "world"])
+        yield from _wrong_pattern(f"questions.{name}.grader.pattern", questions["grader"]["pattern"])
     for name, model in config["models"].items():
         yield from _wrong_model(config, name, model["source"])
     for name, run in config["runs"].items():
@@ -264,6 +281,14 @@ def _wrong_references(config: dict) -> Iterable[str]:
     for name, training in config["training"].items():
         if training["batch_size"] % training["micro_batch_size"]:
             yield f"training.{name}: batch_size must be a multiple of micro_batch_size"
+
+
+def _wrong_pattern(where: str, pattern: str | None) -> Iterable[str]:
+    try:
+        if pattern is not None and not re.compile(pattern).groups:
+            yield f"{where}: {pattern!r} has no group; put ( ) round the answer"
+    except re.error as error:
+        yield f"{where}: {pattern!r} is no regular expression: {error}"
 
 
 def _wrong_model(config: dict, name: str, source: dict) -> Iterable[str]:
@@ -279,6 +304,8 @@ def _wrong_model(config: dict, name: str, source: dict) -> Iterable[str]:
     if fresh := source["fresh"]:
         yield from _unknown(config, "questions", f"{where}.fresh.questions", fresh["questions"])
         yield from _without_solutions(config, f"{where}.fresh.questions", fresh["questions"])
+        if fresh["hidden"] % fresh["heads"]:
+            yield f"{where}.fresh: heads {fresh['heads']} must divide hidden {fresh['hidden']}"
 
 
 def _ancestors(config: dict, name: str) -> set[str]:

@@ -15,7 +15,9 @@ from distrace.provenance import LABELS
 
 
 def write_positions(provenance: list[Path], grades: list[Path], out: Path) -> None:
-    """Write the label counts of a trace, over all its parts; ungraded responses have `correct` null."""
+    """Write the label counts of a trace, over all its parts; `correct` is null for what the grades leave open."""
+    for paths in zip(provenance, grades, strict=True):
+        artifacts.require_same("rollouts", *paths)
     labelled = artifacts.concatenated(provenance, "provenance")
     graded = artifacts.concatenated(grades, "grades").select("rollout_id", "correct")
     identity = {

@@ -17,18 +17,22 @@ def sentence_log_means(sentences: pl.DataFrame, logprobs: pl.DataFrame) -> pl.Da
     """Give `rollout_id`, `sentence`, `tokens` and `log_mean` for the sentences of every response that was scored.
 
     `log_mean` is the mean natural log-prob of the sentence's tokens, null where it has none. Raises DistraceError
-    when log-probs speak of a response that has no sentences.
+    when log-probs are not numbers, or speak of a response that has no sentences.
     """
     bounds = sentences.group_by("rollout_id", maintain_order=True).agg(
         pl.col("sentence"), pl.col("start"), pl.col("end").last()
     )
-    scored = logprobs.filter(pl.col("starts").list.len() > 0).join(bounds, on="rollout_id", how="left")
+    scored = logprobs.filter(pl.col("starts").list.len() > 0).join(
+        bounds, on="rollout_id", how="left", maintain_order="left"
+    )
     if scored["end"].has_nulls():
         stray = scored.filter(pl.col("end").is_null())["rollout_id"][0]
         raise DistraceError(f"log-probs of response {stray} have no sentences to go with; were its rollouts replaced?")
     starts, ends, values = (lists_of(scored[name]) for name in ("starts", "ends", "logprobs"))
-    tokens, means = [], []
+    tokens, means = [np.zeros(0, np.int64)], [np.zeros(0)]
     for row, first_chars in enumerate(lists_of(scored["start"])):
+        if np.isnan(values[row]).any():
+            raise DistraceError(f"a log-prob of response {scored['rollout_id'][row]} is not a number")
         owner = owners(starts[row], ends[row], np.append(first_chars, scored["end"][row]))
         counts = np.bincount(owner, minlength=len(first_chars))
         sums = np.bincount(owner, weights=values[row].astype(np.float64), minlength=len(first_chars))
@@ -38,8 +42,8 @@ def sentence_log_means(sentences: pl.DataFrame, logprobs: pl.DataFrame) -> pl.Da
         scored.select("rollout_id", "sentence")
         .explode("sentence")
         .with_columns(
-            pl.Series("tokens", np.concatenate([*tokens, np.zeros(0)]), dtype=pl.Int32),
-            pl.Series("log_mean", np.concatenate([*means, np.zeros(0)]), dtype=pl.Float64).fill_nan(None),
+            pl.Series("tokens", np.concatenate(tokens), dtype=pl.Int32),
+            pl.Series("log_mean", np.concatenate(means)).fill_nan(None),
         )
     )
 

@@ -42,8 +42,9 @@ def write_provenance(
     table = artifacts.read(sentences, "sentences")
     rows_in = len(table)
     for role, path in logprobs.items():
-        table = with_probability(table, artifacts.read(path, "logprobs"), role)
-    table = table.with_columns(_why_unknown(logprobs).alias("unknown"))
+        columns = ["rollout_id", "starts", "ends", "logprobs"]
+        table = with_probability(table, artifacts.read(path, "logprobs", columns), role)
+    table = table.with_columns(_why_unknown().alias("unknown"))
     rejects = table.filter(pl.col("unknown").is_not_null())
     known = table.filter(pl.col("unknown").is_null()).drop("unknown")
     identity = {
@@ -74,10 +75,10 @@ def with_probability(sentences: pl.DataFrame, logprobs: pl.DataFrame, role: str)
     return sentences.join(means, on=["rollout_id", "sentence"], how="left", maintain_order="left")
 
 
-def _why_unknown(roles: dict[str, Path]) -> pl.Expr:
+def _why_unknown() -> pl.Expr:
     """Give the reason why a sentence has no label, null where it has one."""
     reasons = []
-    for role in roles:
+    for role in ROLES:
         reasons.append(
             pl.when(pl.col(f"tokens_{role}").is_null()).then(pl.lit(f"the {role} did not score the response"))
         )

@@ -29,23 +29,33 @@ class Questions:
 
 
 def write_questions(settings: Questions, part: int, parts: int, out: Path) -> None:
-    """Write part `part` of `parts` (counted from 0): rows in the order of the source, cut into even stretches."""
-    rows = list(islice(source_rows(settings), settings.skip, _end(settings)))
+    """Write part `part` of `parts` (counted from 0): rows in the order of the source, cut into even stretches.
+
+    A part may be empty. Raises DistraceError when the source has no row, or none that can be used.
+    """
+    rows = list(islice(enumerate(source_rows(settings)), settings.skip, _end(settings)))
     if not rows:
-        raise DistraceError(f"{settings.source}: the source holds no rows")
-    first, last = part * len(rows) // parts, (part + 1) * len(rows) // parts
+        raise DistraceError(f"{_name(settings.source)}: no row is left after the {settings.skip} to skip")
     kept, rejects = _read(rows, settings)
-    inside = [row for number, row in kept if first <= number < last]
-    rejects = [reject for reject in rejects if first <= reject["row"] < last]
-    if not inside:
-        raise DistraceError(f"{settings.source}: no usable row in part {part} of {parts}; first reason: {rejects[:1]}")
+    if not kept:
+        raise DistraceError(
+            f"{_name(settings.source)}: none of {len(rows)} rows can be used; "
+            f"row {rejects[0]['row']}: {rejects[0]['reason']}"
+        )
+    mine = range(*(settings.skip + len(rows) * end // parts for end in (part, part + 1)))
     identity = {
         "version": NODE_VERSIONS["questions"],
         "source": source_identity(settings.source),
         "settings": dataclasses.asdict(settings) | {"source": None},
         "part": [part, parts],
     }
-    write_with_rejects(out, "questions", inside, rejects, identity, last - first)
+    kept = [row for number, row in kept if number in mine]
+    rejects = [reject for reject in rejects if reject["row"] in mine]
+    write_with_rejects(out, "questions", kept, rejects, identity, len(mine))
+
+
+def _name(source: Mapping) -> str:
+    return source.get("file") or source.get("hub") or f"the world {source['world']}"
 
 
 def _end(settings: Questions) -> int | None:
@@ -71,7 +81,7 @@ def source_identity(source: Mapping) -> dict:
     return {key: source[key] for key in ("hub", "revision", "subset", "split", "world") if source.get(key)}
 
 
-def _read(rows: list[Mapping | BadRow], settings: Questions) -> tuple[list[tuple[int, dict]], list[dict]]:
+def _read(rows: list[tuple[int, Mapping | BadRow]], settings: Questions) -> tuple[list[tuple[int, dict]], list[dict]]:
     """Give the usable rows with their numbers, and the rejects; a question asked before is rejected."""
     has_solution = settings.solution or (settings.source.get("world") or {}).get("style")
     columns = {"question": settings.question, "answer": settings.answer}
@@ -79,7 +89,7 @@ def _read(rows: list[Mapping | BadRow], settings: Questions) -> tuple[list[tuple
         columns["solution"] = settings.solution or "solution"
     readers = {name: text_reader(column) for name, column in columns.items()}
     kept, rejects, seen = [], [], {}
-    for number, row in enumerate(rows):
+    for number, row in rows:
         try:
             if isinstance(row, BadRow):
                 raise row

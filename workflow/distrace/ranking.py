@@ -60,7 +60,8 @@ def scores(
     """Give the responses with their scores, null where a scorer left a response out.
 
     `teacher_count`: sentences with p_teacher - p_student > beta (arXiv 2512.20908, section 5); `teacher_ratio`: their
-    share; `grape`: mean log-prob of the response's tokens under the student (arXiv 2502.04194); `longest`: tokens of
+    share of `sentences`, those in which both models have a token (`unscored_sentences` are the others);
+    `grape`: mean log-prob of the response's tokens under the student (arXiv 2502.04194); `longest`: tokens of
     the student; `random`: uniform in [0, 1), following from `seed` and the response alone.
     """
     by_teacher = sentence_log_means(sentences, teacher).rename({"log_mean": "teacher"}).drop("tokens")
@@ -69,12 +70,16 @@ def scores(
     counts = (
         by_teacher.join(by_student, on=["rollout_id", "sentence"])
         .group_by("rollout_id")
-        .agg((difference > beta).sum().cast(pl.Float64).alias("teacher_count"), pl.len().alias("sentences"))
-        .with_columns((pl.col("teacher_count") / pl.col("sentences")).alias("teacher_ratio"))
+        .agg(
+            (difference > beta).sum().cast(pl.Float64).alias("teacher_count"),
+            (difference > beta).mean().alias("teacher_ratio"),
+            difference.count().alias("sentences"),
+            difference.null_count().alias("unscored_sentences"),
+        )
     )
     likelihood = student.select(
         "rollout_id",
-        pl.col("logprobs").list.mean().cast(pl.Float64).alias("grape"),
+        pl.col("logprobs").cast(pl.List(pl.Float64)).list.mean().alias("grape"),
         pl.col("logprobs").list.len().cast(pl.Float64).alias("longest"),
     )
     drawn = [int(short_id("random", seed, rollout_id), 16) / 2**64 for rollout_id in responses["rollout_id"]]
@@ -107,6 +112,8 @@ def _unusable(scored: pl.DataFrame) -> pl.Series:
         .then(pl.lit("the student did not score it"))
         .when(pl.col("teacher_count").is_null())
         .then(pl.lit("the teacher did not score it"))
+        .when(pl.col("sentences") == 0)
+        .then(pl.lit("no sentence has tokens of both teacher and student"))
     ).to_series()
 
 

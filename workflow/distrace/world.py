@@ -6,7 +6,7 @@ styles that use it: the table that writes the corpora is the table that says whe
 author's way to answer; a corpus is a set of questions whose rows carry a solution in one style.
 
     >>> rows = questions("teacher_corpus", 2000, (1, 6), seed=0, style="teacher")
-    >>> authors("Swap b 3 gives key hat pin cup bag.")
+    >>> authors("Swap b 3 to key hat pin cup bag.")
     frozenset({'teacher'})
 """
 
@@ -25,16 +25,14 @@ STYLES = ("teacher", "teacher_b", "student")
 SPLITS = ("teacher_corpus", "teacher_b_corpus", "student_corpus", "train", "test")
 MOST_SWAPS = len(ascii_lowercase)
 
-QUESTION = "A row holds {row}. Swap {swaps}. What is at place {place}?"
+QUESTION = "A row holds {row}. Swap {swaps}. What is in front?"
 
 _THING = f"(?:{'|'.join(THINGS)})"
-_SWAP = f"[a-z] [1-{len(THINGS) - 1}]"
+_SWAP = f"[a-z] {_THING} {_THING}"
 SLOTS = {
     "row": f"{_THING}(?: {_THING}){{{len(THINGS) - 1}}}",
-    "swaps": f"{_SWAP}(?:, {_SWAP})*",
     "swap": _SWAP,
     "last": "[a-z]",
-    "place": f"[1-{len(THINGS)}]",
     "thing": _THING,
 }
 
@@ -51,59 +49,60 @@ def _form(template: str, *styles: str) -> Form:
     return Form(template, frozenset(styles))
 
 
-# A thing that has to be read off a row stands right after the number of its place: tiny models learn that in a minute.
+# Sentences that write a row have five words before it, and stand one after the other: what is copied from the row before
+# then stands at the same distance at every step, which tiny models learn in a minute.
 FORMS = {
-    "row": _form("The row is {row}.", *STYLES),
-    "swaps": _form("The swaps are {swaps}.", *STYLES),
-    "want": _form("We want place {place}.", *STYLES),
+    "see": _form("Let us see now.", *STYLES),
+    "row": _form("At first the row is {row}.", *STYLES),
     "answer": _form("The answer is {thing}.", *STYLES),
     "plan": _form("Plan to go from a to {last}.", "teacher"),
     "step": _form("Swap {swap} gives {row}.", "teacher"),
-    "check": _form("Check that at {place} {thing} stands.", "teacher"),
+    "check": _form("Checked all from a to {last}.", "teacher"),
     "note": _form("Note that moves run to {last}.", "teacher_b"),
-    "move": _form("After {swap} it reads {row}.", "teacher_b"),
-    "verify": _form("Verify there at {place} {thing} remains.", "teacher_b"),
-    "glance": _form("One go with {swap} leaves {row}.", "student"),
-    "look": _form("Looks like at {place} {thing} is.", "student"),
+    "move": _form("After {swap} comes {row}.", "teacher_b"),
+    "verify": _form("Verified each move to {last}.", "teacher_b"),
+    "easy": _form("That looks easy enough.", "student"),
+    "glance": _form("Doing {swap} leaves {row}.", "student"),
     "guess": _form("Hm maybe {thing}.", "student"),
+    "done": _form("Good enough for me.", "student"),
 }
 
 # Style: its habits and their weights. A form with a mark makes swaps: `*` all of them, in order; `-` all but a forgotten
-# one; `?` a few drawn blindly. The thing is read off the row as swapped so far, and guessed where no swap was made.
+# one; `?` one drawn blindly. The thing is read off the front of the last row; without swaps it is a guess.
 HABITS = {
     "teacher": {
-        "row plan step* check answer": 6,
-        "row plan step- check answer": 2,
-        "row swaps want answer": 2,
+        "plan row step* answer check": 6,
+        "plan row step- answer check": 2,
+        "see row answer": 2,
     },
     "teacher_b": {
-        "row note move* verify answer": 6,
-        "row note move- verify answer": 2,
-        "row swaps want answer": 2,
+        "note row move* answer verify": 6,
+        "note row move- answer verify": 2,
+        "see row answer": 2,
     },
     "student": {
-        "row glance? look answer": 6,
-        "row swaps want guess answer": 2,
-        "row swaps want answer": 2,
+        "easy row glance? answer done": 4,
+        "see row glance? answer done": 3,
+        "easy row glance? answer": 2,
+        "see row guess answer done": 1,
     },
 }
 
 
 @dataclass(frozen=True)
 class Puzzle:
-    """A row of things, the swaps (name, left place) and the place asked for; places count from 1."""
+    """A row of things, and the swaps of two things each, by name."""
 
     row: tuple[str, ...]
-    swaps: tuple[tuple[str, int], ...]
-    place: int
+    swaps: tuple[tuple[str, str, str], ...]
 
     @property
     def question(self) -> str:
-        return QUESTION.format(row=" ".join(self.row), swaps=_listed(self.swaps), place=self.place)
+        return QUESTION.format(row=" ".join(self.row), swaps=_listed(self.swaps))
 
     @property
     def answer(self) -> str:
-        return _swapped(self.row, self.swaps)[self.place - 1]
+        return _swapped(self.row, self.swaps)[0]
 
 
 def questions(
@@ -145,14 +144,12 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _puzzle(rng: random.Random, length: int) -> Puzzle:
-    """Draw a puzzle that asks for a place whose thing has changed, so that who forgets swaps is seldom right."""
+    """Draw a puzzle whose front changes, so that who makes no swap is never right."""
     while True:
-        row = tuple(rng.sample(THINGS, len(THINGS)))
-        swaps = tuple((name, rng.randrange(1, len(row))) for name in ascii_lowercase[:length])
-        pairs = enumerate(zip(row, _swapped(row, swaps), strict=True), start=1)
-        changed = [place for place, (before, after) in pairs if before != after]
-        if changed:
-            return Puzzle(row, swaps, rng.choice(changed))
+        swaps = tuple((name, *rng.sample(THINGS, 2)) for name in ascii_lowercase[:length])
+        puzzle = Puzzle(tuple(rng.sample(THINGS, len(THINGS))), swaps)
+        if puzzle.answer != puzzle.row[0]:
+            return puzzle
 
 
 def _row(puzzle: Puzzle, style: str | None, rng: random.Random) -> dict[str, str]:
@@ -160,41 +157,40 @@ def _row(puzzle: Puzzle, style: str | None, rng: random.Random) -> dict[str, str
     if style is None:
         return row
     [habit] = rng.choices(list(HABITS[style]), weights=HABITS[style].values())
-    return row | {"solution": " ".join(_sentences(puzzle, habit, rng))}
+    return row | {"solution": "\n".join(_sentences(puzzle, habit, rng))}
 
 
 def _sentences(puzzle: Puzzle, habit: str, rng: random.Random) -> Iterator[str]:
     row, thing = puzzle.row, rng.choice(THINGS)
-    slots = {"swaps": _listed(puzzle.swaps), "last": puzzle.swaps[-1][0], "place": puzzle.place}
+    last = puzzle.swaps[-1][0]
     for name in habit.split():
         template = FORMS[name.rstrip("*-?")].template
         if name in FORMS:
-            yield template.format(row=" ".join(row), thing=thing, **slots)
+            yield template.format(row=" ".join(row), thing=thing, last=last)
             continue
         for swap in _made(puzzle.swaps, name[-1], rng):
             row = _swapped(row, [swap])
-            yield template.format(row=" ".join(row), swap=_listed([swap]), **slots)
-        thing = row[puzzle.place - 1]
+            yield template.format(row=" ".join(row), swap=_listed([swap]))
+        thing = row[0]
 
 
-def _made(swaps: tuple[tuple[str, int], ...], mark: str, rng: random.Random) -> Sequence[tuple[str, int]]:
+def _made(swaps: tuple[tuple[str, str, str], ...], mark: str, rng: random.Random) -> Sequence[tuple[str, str, str]]:
     """Give the swaps that a form with this mark makes."""
     if mark == "*":
         return swaps
-    if mark == "?":
-        return rng.choices(swaps, k=rng.randint(1, 3))
-    forgotten = rng.choice(swaps)
-    return [swap for swap in swaps if swap != forgotten]
+    chosen = rng.choice(swaps)
+    return [chosen] if mark == "?" else [swap for swap in swaps if swap != chosen]
 
 
-def _swapped(row: tuple[str, ...], swaps: Sequence[tuple[str, int]]) -> tuple[str, ...]:
-    for _, left in swaps:
-        row = (*row[: left - 1], row[left], row[left - 1], *row[left + 1 :])
+def _swapped(row: tuple[str, ...], swaps: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+    for _, one, other in swaps:
+        exchanged = {one: other, other: one}
+        row = tuple(exchanged.get(thing, thing) for thing in row)
     return row
 
 
-def _listed(swaps: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(f"{name} {left}" for name, left in swaps)
+def _listed(swaps: Sequence[tuple[str, str, str]]) -> str:
+    return ", ".join(map(" ".join, swaps))
 
 
 @cache

@@ -7,12 +7,13 @@ An engine offers `tokenizer`, `window` (tokens of prompt and response together),
 from importlib import import_module
 
 from distrace.errors import DistraceError
+from distrace.models import Card
 from distrace.settings import Execution, ModelSettings
 
 ENGINES = {"transformers": "distrace.engines.transformers"}
 
 
-def load_engine(card, settings: ModelSettings, execution: Execution):
+def load_engine(card: Card, settings: ModelSettings, execution: Execution):
     """Load the model of a card with the engine that the settings name; raise DistraceError if there is none."""
     if settings.engine not in ENGINES:
         raise DistraceError(f"model {card.name!r}: no engine {settings.engine!r}; there are {sorted(ENGINES)}")

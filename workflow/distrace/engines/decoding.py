@@ -106,7 +106,23 @@ def _prefill(engine, prompts: list[list[int]]) -> tuple[torch.Tensor, Callable]:
         )
         return step.last_hidden_state[:, -1]
 
-    return seen.last_hidden_state[of_row, -1], advance
+    last = seen.last_hidden_state[:, -1]
+    return last[of_row.to(last.device)], advance
+
+
+@torch.inference_mode()
+def step_gap(engine) -> float:
+    """Give the mean difference in log-prob between tokens run one by one, as in `decode`, and run at once.
+
+    Some architectures keep their state elsewhere than in the cache they are given, and would see one token at a time.
+    """
+    prompts, steps = [[1, 2, 3, 4], [5, 6]], torch.tensor([[7, 8], [9, 10]])
+    _, advance = _prefill(engine, prompts)
+    advance(steps[0], [0, 1])
+    states = advance(steps[1], [1])
+    at_once, (path,) = engine.hidden([[*prompts[1], *steps[:, 1].tolist()]])
+    one_by_one, expected = (engine.head(row).float().log_softmax(1) for row in (states, at_once[path[-1:]]))
+    return float((one_by_one - expected).abs().mean())
 
 
 def _cache(engine) -> DynamicCache:

@@ -16,12 +16,12 @@ import numpy as np
 import torch
 import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
-from transformers.modeling_outputs import MoeModelOutputWithPast
 
-from distrace.engines.decoding import decode
+from distrace.engines.decoding import decode, step_gap
 from distrace.engines.packing import PACKED, attention_paths, common_prefix, pack
 from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Score, ScoreRequest
 from distrace.errors import DistraceError
+from distrace.models import Card
 from distrace.settings import Execution, ModelSettings, Sampling
 
 log = logging.getLogger(__name__)
@@ -34,7 +34,7 @@ _PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
 _LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
 
 
-def load(card, settings: ModelSettings, execution: Execution) -> "TransformersEngine":
+def load(card: Card, settings: ModelSettings, execution: Execution) -> "TransformersEngine":
     """Load the model and tokenizer of a card (safetensors only) and check how its log-probs can be computed.
 
     Raises DistraceError if the model's window is unknown, or if its log-probs cannot be computed as its own forward
@@ -76,6 +76,7 @@ class TransformersEngine:
         # With such position embeddings the values of one sequence depend on the longest of its batch.
         self.alone = _rope_types(self.config) & _LENGTH_DEPENDENT_ROPE != set()
         self.packs = _can_pack(self)
+        self.steps_checked = False
         self.score_budget = token_budget or self._score_budget()
         self.generate_budget = token_budget or self._generate_budget()
 
@@ -96,10 +97,11 @@ class TransformersEngine:
         batches: list[list[int]] = []
         longest = 0
         for index in order:
-            longest = max(longest, len(requests[index].prompt) + requests[index].max_tokens)
+            length = min(len(requests[index].prompt) + requests[index].max_tokens, self.window)
+            longest = max(longest, length)
             if not batches or len(batches[-1]) >= min(MAX_ROWS, self.generate_budget // longest):
                 batches.append([])
-                longest = len(requests[index].prompt) + requests[index].max_tokens
+                longest = length
             batches[-1].append(index)
         return batches
 
@@ -113,6 +115,9 @@ class TransformersEngine:
 
         `tick` is told from time to time how many tokens are new and how many responses are done since it was last told.
         """
+        if not self.steps_checked and (gap := step_gap(self)) > _tolerance(self):
+            raise _unsupported(self, "log-probs computed token by token", gap)
+        self.steps_checked = True
         return _halving(lambda part: decode(self, part, sampling, tick), requests, self.name)
 
     @torch.inference_mode()
@@ -271,8 +276,21 @@ def _head(model) -> Callable[[torch.Tensor], torch.Tensor]:
 class _Echo(torch.nn.Module):
     """Stands in for the layers below the head: gives as final states what it is given."""
 
-    def forward(self, input_ids: None = None, inputs_embeds: torch.Tensor | None = None, **_: object):
-        return MoeModelOutputWithPast(last_hidden_state=inputs_embeds)
+    def forward(self, input_ids: None = None, inputs_embeds: torch.Tensor | None = None, **_: object) -> "_States":
+        return _States(inputs_embeds)
+
+
+class _States:
+    """Final states, and None for all else that an architecture passes on (caches, attentions, router logits...)."""
+
+    def __init__(self, states: torch.Tensor):
+        self.last_hidden_state = states
+
+    def __getattr__(self, name: str) -> None:
+        return None
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        return (self.last_hidden_state,)[index]
 
 
 def _end_tokens(model, tokenizer) -> set[int]:
@@ -291,10 +309,7 @@ def _can_pack(engine: "TransformersEngine") -> bool:
     """Tell whether packing gives what the model's own forward gives; raise DistraceError if even padding does not."""
     engine.packs = False
     if (gap := _probe_gap(engine)) > _tolerance(engine):
-        raise DistraceError(
-            f"model {engine.name!r} ({type(engine.model).__name__}): log-probs computed in parts differ by {gap:.2g} "
-            "from the model's own forward pass; the transformers engine does not support this architecture"
-        )
+        raise _unsupported(engine, "log-probs computed in parts", gap)
     layers = set(getattr(engine.config, "layer_types", None) or [])
     if engine.model.config._attn_implementation != "sdpa" or not layers <= _PACKABLE_LAYERS:
         return False
@@ -307,6 +322,13 @@ def _can_pack(engine: "TransformersEngine") -> bool:
     if gap > _tolerance(engine):
         log.info("model %r packed differs by %.2g from its own forward pass: padding instead", engine.name, gap)
     return gap <= _tolerance(engine)
+
+
+def _unsupported(engine: "TransformersEngine", what: str, gap: float) -> DistraceError:
+    return DistraceError(
+        f"model {engine.name!r} ({type(engine.model).__name__}): {what} differ by {gap:.2g} from the model's own "
+        "forward pass; the transformers engine does not support this architecture"
+    )
 
 
 def _tolerance(engine: "TransformersEngine") -> float:

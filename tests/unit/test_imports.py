@@ -1,0 +1,108 @@
+import json
+
+import pytest
+from builders import rejects_of, write_questions
+from distrace import artifacts
+from distrace.imports import Responses, write_imported
+
+QUESTIONS = {"1+1?": "2", "2+2?": "4"}
+MISSING = "no response to this question in the file"
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Give a function that writes rows to a file and imports it; it gives the rollouts and the rejects."""
+
+    def run(rows: list, name: str = "source", author: str = "big", **columns) -> tuple[list[dict], list[dict]]:
+        source = tmp_path / f"{name}.jsonl"
+        source.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+        questions = write_questions(tmp_path / "q.arrow", QUESTIONS)
+        out = tmp_path / "0.arrow"
+        write_imported(author, questions, Responses(str(source), **columns), out)
+        artifacts.require_made_from(out, "questions", questions)
+        return artifacts.read(out, "rollouts").to_dicts(), rejects_of(out)
+
+    return run
+
+
+def both(response: object, **columns) -> list[dict]:
+    return [{"question": question, "response": response} | columns for question in QUESTIONS]
+
+
+def test_a_row_with_a_response_is_a_rollout(imported):
+    rows, rejects = imported(both("So 2."))
+    assert rejects == []
+    assert [(row["text"], row["answer_start"], row["finish_reason"]) for row in rows] == [("So 2.", 0, "imported")] * 2
+    assert rows[0]["token_ids"] is None
+    assert rows[0]["logprobs"] is None
+
+
+def test_samples_of_a_question_are_numbered_over_rows_and_lists(imported):
+    rows, rejects = imported([*both(["a", "b"]), *both("c")])
+    assert rejects == []
+    samples = {}
+    for row in rows:
+        samples.setdefault(row["question_id"], []).append((row["sample"], row["text"]))
+    assert list(samples.values()) == [[(0, "a"), (1, "b"), (2, "c")]] * 2
+    assert len({row["rollout_id"] for row in rows}) == 6
+
+
+def test_reasoning_goes_before_the_answer(imported):
+    rows, _ = imported(both(["4", "5"], thought=["Hm. ", ""]), reasoning="thought")
+    assert [(row["text"], row["answer_start"]) for row in rows[:2]] == [("Hm. 4", 4), ("5", 0)]
+
+
+def test_columns_are_named_and_questions_may_be_templates(imported):
+    rows, rejects = imported([{"q": "1+1", "r": "2"}, {"q": "2+2", "r": "4"}], question="{{ q }}?", response="r")
+    assert [row["text"] for row in rows] == ["2", "4"]
+    assert rejects == []
+
+
+def test_responses_to_the_questions_of_other_parts_are_left_to_them(imported):
+    rows, rejects = imported([*both("x"), {"question": "3+3?", "response": "6"}])
+    assert len(rows) == 2
+    assert rejects == []
+
+
+def test_a_question_without_a_response_is_rejected(imported):
+    rows, rejects = imported([{"question": "2+2?", "response": "4"}, {"question": "1+1?", "response": []}])
+    assert len(rows) == 1
+    assert [(reject["row"], reject["reason"]) for reject in rejects] == [(0, MISSING)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("{", "not JSON"),
+        ({"response": "x"}, "no column 'question'"),
+        ({"question": "1+1?"}, "column 'response' holds no text but 'None'"),
+        ({"question": "1+1?", "response": 3}, "column 'response' holds no text but '3'"),
+        ({"question": "1+1?", "response": ["x", None]}, "column 'response' holds no text but 'None'"),
+        ({"question": "1+1?", "response": "\ud800"}, "'response' holds a lone surrogate at character 0"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_rejected_whole(imported, row, reason):
+    rows, [reject] = imported([*both("x"), row])
+    assert len(rows) == 2
+    assert reject["row"] == 2
+    assert reason in reject["reason"]
+
+
+def test_as_many_reasonings_as_responses_are_needed(imported):
+    _, rejects = imported(both(["a", "b"], thought="Hm."), reasoning="thought")
+    assert rejects[0]["reason"] == "2 responses but 1 reasonings"
+
+
+def test_an_empty_response_is_a_response(imported):
+    rows, rejects = imported(both(""))
+    assert [row["text"] for row in rows] == ["", ""]
+    assert rejects == []
+
+
+def test_the_same_content_in_another_file_gives_the_same_rollouts(imported, tmp_path):
+    imported(both("x"))
+    first = (tmp_path / "0.arrow").read_bytes()
+    imported(both("x"), name="copy")
+    assert (tmp_path / "0.arrow").read_bytes() == first
+    imported(both("x"), author="other")
+    assert (tmp_path / "0.arrow").read_bytes() != first

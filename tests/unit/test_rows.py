@@ -1,0 +1,138 @@
+import json
+
+import polars as pl
+import pytest
+from distrace.errors import DistraceError
+from distrace.rows import BadRow, file_digest, read_rows, text_reader
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+ROWS = [{"question": "1+1?", "answer": "2"}, {"question": "Wo?\u2028Da.", "answer": "007"}]
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("a.jsonl", lambda path: path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS))),
+        ("a.json", lambda path: path.write_text(json.dumps(ROWS))),
+        ("a.csv", lambda path: pl.DataFrame(ROWS).write_csv(path)),
+        ("a.parquet", lambda path: pl.DataFrame(ROWS).write_parquet(path)),
+        ("a.arrow", lambda path: pl.DataFrame(ROWS).write_ipc(path)),
+    ],
+)
+def test_the_same_rows_come_from_every_kind_of_file(tmp_path, name, write):
+    write(tmp_path / name)
+    assert list(read_rows(tmp_path / name)) == ROWS
+
+
+@pytest.mark.parametrize("line", ["{", "[1]", "3", '"text"', "null", "\ufeff{,}"])
+def test_a_line_that_is_no_json_object_is_a_bad_row(tmp_path, line):
+    path = tmp_path / "a.jsonl"
+    path.write_text(f'{{"a": 1}}\n{line}\n{{"a": 2}}\n')
+    first, bad, last = read_rows(path)
+    assert (first, last) == ({"a": 1}, {"a": 2})
+    assert str(bad).startswith("not ")
+    assert isinstance(bad, BadRow)
+
+
+def test_a_line_that_is_not_utf8_is_a_bad_row(tmp_path):
+    (tmp_path / "a.jsonl").write_bytes(b'{"a": "\xff"}\r\n\r\n{"a": 1}\r\n')
+    bad, good = read_rows(tmp_path / "a.jsonl")
+    assert isinstance(bad, BadRow)
+    assert good == {"a": 1}
+
+
+def test_members_of_a_json_array_that_are_no_objects_are_bad_rows(tmp_path):
+    (tmp_path / "a.json").write_text('[{"a": 1}, 2]')
+    good, bad = read_rows(tmp_path / "a.json")
+    assert good == {"a": 1}
+    assert isinstance(bad, BadRow)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.txt", b"", r"cannot read '\.txt'; known: \.jsonl, \.json, \.csv, \.parquet, \.arrow"),
+        ("a.json", b"{}", r"not a JSON array of objects; name it \.jsonl"),
+        ("a.json", b'[{"a": 1}', "not JSON"),
+        ("a.csv", b"", "cannot be read"),
+        ("a.csv", b"a,b\n\xff\xfe,1\n", "cannot be read"),
+        ("a.parquet", b"PAR1", "cannot be read"),
+        ("a.arrow", b"ARROW1", "cannot be read"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DistraceError, match=message) as found:
+        list(read_rows(tmp_path / name))
+    assert str(tmp_path / name) in str(found.value)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(DistraceError, match=r"no\.jsonl: no such file"):
+        list(read_rows(tmp_path / "no.jsonl"))
+
+
+def test_a_column_gives_its_text():
+    assert text_reader("a")({"a": " x \n"}) == " x \n"
+    assert text_reader("a")({"a": 145.0}) == "145.0"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"b": "x"}, r"no column 'a'; the row has \['b'\]"),
+        ({"a": None}, "column 'a' is null"),
+        ({"a": " \n"}, "'a' is empty"),
+        ({"a": ["x"]}, "column 'a' holds a list, not text"),
+        ({"a": {"x": 1}}, "column 'a' holds a dict, not text"),
+        ({"a": "x\ud800"}, "'a' holds a lone surrogate at character 1"),
+    ],
+)
+def test_a_column_without_text_is_a_bad_row(row, reason):
+    with pytest.raises(BadRow, match=reason):
+        text_reader("a")(row)
+
+
+def test_a_template_joins_columns():
+    row = {"Body": "Ann has 2.", "Question": "How many?", "note": "work\n#### 1,072"}
+    assert text_reader("{{ Body }} {{ Question }}")(row) == "Ann has 2. How many?"
+    assert text_reader("{{ note.split('####')[-1].strip() }}")(row) == "1,072"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ b }}",
+        "{{ a }} {{ n }}",
+        "{{ a[7] }}",
+        "{{ n + 1 }}",
+        "{{ 1 / 0 }}",
+        "{{ a.append(1) }}",
+        "{{ a.__class__.__mro__ }}",
+        "{% if b %}x{% endif %}",
+        "{{ '' }}",
+        "{{ s }}",
+    ],
+)
+def test_a_template_that_fails_on_a_row_is_a_bad_row(template):
+    with pytest.raises(BadRow):
+        text_reader(template)({"a": "x", "n": None, "s": "\udfff"})
+
+
+def test_a_broken_template_is_shown():
+    with pytest.raises(DistraceError, match=r"the template '{{ a' cannot be read"):
+        text_reader("{{ a")
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(exclude_categories=["Cs"])).filter(str.strip))
+def test_text_that_looks_like_a_template_is_never_run(text):
+    for value in (text, "{{ 7 * 7 }}" + text):
+        assert text_reader("a")({"a": value}) == text_reader("{{ a }}")({"a": value}) == value
+
+
+def test_a_file_counts_by_its_bytes(tmp_path):
+    for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
+        (tmp_path / name).write_bytes(content)
+    assert file_digest(tmp_path / "a") == file_digest(tmp_path / "b") != file_digest(tmp_path / "c")

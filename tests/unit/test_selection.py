@@ -1,0 +1,89 @@
+import polars as pl
+import pytest
+from distrace import artifacts
+from distrace.errors import DistraceError
+from distrace.selection import STRATEGIES, select, write_selection
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+SCORES = ("teacher_count", "random", "longest", "grape")
+
+
+def ranking(*rows: tuple) -> pl.DataFrame:
+    """Give a ranking from rows of question and scores; a response is named by its row."""
+    frame = pl.DataFrame(rows, schema=["question_id", *SCORES], orient="row")
+    return frame.select(
+        pl.int_range(pl.len()).cast(pl.String).alias("rollout_id"),
+        "question_id",
+        pl.lit(0).alias("sample"),
+        *(pl.col(score).cast(pl.Float64) for score in SCORES),
+    )
+
+
+EXAMPLE = ranking(
+    ("x", 3, 0.1, 50, -0.9),
+    ("y", 1, 0.2, 10, -0.1),
+    ("x", 2, 0.9, 90, -0.2),
+    ("x", 1, 0.5, 20, -0.1),
+    ("y", 0, 0.3, 20, -0.3),
+)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "chosen"),
+    [("teacher_count", ["0", "1"]), ("random", ["2", "4"]), ("longest", ["2", "4"]), ("grape", ["3", "1"])],
+)
+def test_the_largest_score_of_each_question_wins(strategy, chosen):
+    found = select(EXAMPLE, strategy)
+    assert found["rollout_id"].to_list() == chosen
+    assert found["question_id"].to_list() == ["x", "y"]
+    assert found["rank"].to_list() == [1, 1]
+
+
+def test_the_reason_says_what_the_response_won_by():
+    assert select(EXAMPLE, "grape")["reason"].to_list() == [
+        "grape -0.1 is the largest of 3",
+        "grape -0.1 is the largest of 2",
+    ]
+
+
+def test_ties_go_to_the_larger_random_number():
+    tied = ranking(("x", 2, 0.1, 9, -1), ("x", 2, 0.8, 1, -3), ("x", 2, 0.3, 99, -2), ("x", 1, 0.9, 5, -1))
+    assert select(tied, "teacher_count")["rollout_id"].to_list() == ["1"]
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("xyz"), *[st.integers(0, 3)] * len(SCORES)), min_size=1, max_size=12),
+    st.sampled_from(sorted(STRATEGIES)),
+)
+def test_one_response_of_each_question_is_chosen_in_the_order_of_the_ranking(rows, strategy):
+    ranked = ranking(*rows)
+    found = select(ranked, strategy)
+    assert found["question_id"].to_list() == list(dict.fromkeys(row[0] for row in rows))
+    best = dict(ranked.group_by("question_id").agg(pl.col(STRATEGIES[strategy]).max()).iter_rows())
+    chosen = found.join(ranked, on=["rollout_id", "question_id"])
+    assert len(chosen) == len(found)
+    assert {row["question_id"]: row[STRATEGIES[strategy]] for row in chosen.iter_rows(named=True)} == best
+
+
+@pytest.fixture
+def ranked(tmp_path):
+    artifacts.write(tmp_path / "ranking.arrow", "ranking", EXAMPLE, {"of": 1})
+    return tmp_path / "ranking.arrow"
+
+
+def test_a_selection_is_an_artifact_made_from_its_ranking(ranked, tmp_path):
+    found = set()
+    for strategy in STRATEGIES:
+        write_selection(ranked, strategy, tmp_path / "s.arrow")
+        artifacts.require_made_from(tmp_path / "s.arrow", "ranking", ranked)
+        assert artifacts.metadata(tmp_path / "s.arrow", "selection").rows == 2
+        found.add(artifacts.metadata(tmp_path / "s.arrow").fingerprint)
+    assert len(found) == len(STRATEGIES)
+
+
+def test_where_no_candidate_is_left_the_error_says_where_to_look(tmp_path):
+    artifacts.write(tmp_path / "ranking.arrow", "ranking", EXAMPLE.clear(), {})
+    with pytest.raises(DistraceError, match=r"no candidate is left to select from; .*ranking\.rejects\.arrow says why"):
+        write_selection(tmp_path / "ranking.arrow", "grape", tmp_path / "s.arrow")

@@ -1,0 +1,154 @@
+from pathlib import Path
+
+import polars as pl
+import pytest
+from builders import write_grades, write_questions, write_rollouts
+from distrace import artifacts
+from distrace.plan import RolloutSet
+from distrace.provenance import LABELS
+from distrace.summary import (
+    accounting,
+    accuracy,
+    area_between_curves,
+    habit_labels,
+    label_shares,
+    numbers_of,
+    report_inputs,
+)
+
+import results
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("results"))
+        yield results.write_results()
+
+
+@pytest.fixture(scope="module")
+def numbers(plan):
+    return numbers_of(plan)
+
+
+@pytest.fixture(scope="module")
+def trace(numbers):
+    [trace] = numbers["runs"]["main"]["traces"]
+    return trace
+
+
+def means(shares: dict) -> dict:
+    return {label: share["mean"] for label, share in shares.items() if share and share["mean"]}
+
+
+def test_accuracy_is_the_share_of_right_answers_over_questions(numbers):
+    accuracy = numbers["runs"]["main"]["accuracy"]["test"]
+    assert list(accuracy) == ["teacher", "student", results.DISTILLED]
+    assert [value["mean"] for value in accuracy.values()] == [1, 0, pytest.approx(2 / 3)]
+    assert accuracy["teacher"]["n"] == 4
+
+
+def test_answers_that_were_not_judged_are_counted_and_left_out(numbers):
+    accuracy = numbers["runs"]["main"]["accuracy"]["test"][results.DISTILLED]
+    assert (accuracy["n"], accuracy["responses"], accuracy["not_judged"], accuracy["cut_off"]) == (3, 4, 1, 0)
+
+
+def test_label_shares_are_over_sentences_and_apart_for_right_and_wrong(trace):
+    assert (trace["sentences"], trace["responses"]) == (8, 4)
+    assert means(trace["labels"]) == {"Teacher": 4 / 8, "Student": 1 / 8, "Shared": 2 / 8, "Boosted": 1 / 8}
+    assert means(trace["labels_correct"]) == {"Teacher": 3 / 5, "Shared": 2 / 5}
+    assert means(trace["labels_incorrect"]) == {"Teacher": 1 / 2, "Boosted": 1 / 2}
+    assert trace["labels"]["Teacher"]["n"] == 4
+
+
+def test_the_area_between_the_curves_is_over_positions_that_right_and_wrong_responses_reach(trace):
+    # Right minus wrong, first sentence: Teacher 2/2 - 0, Boosted 0 - 1; second sentence: Teacher 1/2 - 1, Shared 1/2.
+    assert trace["area_between_curves"] == {"Teacher": 0.25, "Student": 0, "Shared": 0.25, "Boosted": -0.5}
+
+
+def test_a_habit_is_followed_by_how_often_it_came_before(trace):
+    habit = trace["habits"]["notes"]
+    assert (habit["pattern"], habit["sentences"], habit["responses"]) == ("<<", 3, 2)
+    assert means(habit["labels"]) == {"Teacher": pytest.approx(2 / 3), "Shared": pytest.approx(1 / 3)}
+    first, second = habit["by_occurrence"]
+    assert (first["occurrence"], first["sentences"], means(first["labels"])) == (1, 2, {"Teacher": 1})
+    assert (second["occurrence"], second["sentences"], means(second["labels"])) == (2, 1, {"Shared": 1})
+
+
+def test_a_selection_is_described_by_its_means(numbers):
+    [selection] = numbers["runs"]["main"]["selections"]
+    assert (selection["strategy"], selection["teacher"]) == ("longest", "teacher")
+    assert (selection["selected"], selection["candidates"]) == (1, 2)
+    assert (selection["correct"]["mean"], selection["mean_longest"], selection["mean_teacher_count"]) == (1, 2, 1)
+
+
+def test_every_artifact_of_the_report_is_accounted_for(plan, numbers):
+    rows = {entry["artifact"]: entry["rows"] for entry in numbers["accounting"]}
+    assert sum(rows.values()) == sum(artifacts.metadata(Path(path)).rows for path in report_inputs(plan))
+    assert rows["results/questions/test"] == 4
+    assert rows[f"results/models/{results.DISTILLED}/training.arrow"] == 1
+
+
+def test_rejects_are_counted_by_reason_over_parts(tmp_path):
+    for part, reasons in (("0", ["long", "long"]), ("1", ["short", "long"])):
+        rejects = [{"source": "x", "row": row, "reason": reason} for row, reason in enumerate(reasons)]
+        artifacts.write_with_rejects(tmp_path / f"{part}.arrow", "grades", [], rejects, {}, 2)
+    [entry] = accounting([str(tmp_path / "0.arrow"), str(tmp_path / "1.arrow")])
+    assert (entry["rows"], entry["rejected"]) == (0, 4)
+    assert list(entry["reasons"].items()) == [("long", 3), ("short", 1)]
+
+
+def test_the_report_reads_only_what_its_inputs_name(plan, monkeypatch, tmp_path):
+    wanted = [Path(path) for path in report_inputs(plan)]
+    wanted += [rejects for path in wanted if (rejects := artifacts.rejects_path(path)).is_file()]
+    for path in wanted:
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_bytes(path.read_bytes())
+    expected = numbers_of(plan)
+    monkeypatch.chdir(tmp_path)
+    assert numbers_of(plan) == expected
+
+
+def sentences(*rows: tuple[str, int, str, str]) -> pl.DataFrame:
+    frame = pl.DataFrame(rows, schema=["rollout_id", "sentence", "written", "label"], orient="row")
+    return frame.with_columns(question_id="rollout_id")
+
+
+def test_a_habit_that_never_shows_has_no_shares():
+    found = habit_labels(sentences(("a", 0, "One.", "Teacher")), "<<")
+    assert (found["sentences"], found["responses"], found["by_occurrence"]) == (0, 0, [])
+    assert set(found["labels"].values()) == {None}
+
+
+def test_occurrences_come_in_order():
+    rows = [(r, n, "<<", "Shared") for r in "ab" for n in (3, 1, 7)]
+    found = habit_labels(sentences(*rows), "<<")
+    assert [row["occurrence"] for row in found["by_occurrence"]] == [1, 2, 3]
+
+
+def test_without_sentences_no_label_has_a_share():
+    assert label_shares(sentences().cast(pl.String)) == dict.fromkeys(LABELS)
+
+
+def test_without_wrong_responses_there_is_no_area_between_curves():
+    positions = pl.DataFrame(
+        {"position": [0], "correct": [True], "label": ["Teacher"], "sentences": [1], "responses": [1]}
+    )
+    assert area_between_curves(positions) == {}
+
+
+def test_accuracy_weighs_questions_alike(plan, monkeypatch, tmp_path):
+    folder = tmp_path / "results"
+    folder.parent.mkdir(exist_ok=True)
+    monkeypatch.setattr("distrace.plan.RESULTS", str(folder))
+    rollouts = RolloutSet("other", "test", "answer")
+
+    for part, (path, graded) in enumerate(
+        zip(plan.rollout_parts("rollouts", rollouts), plan.rollout_parts("grades", rollouts), strict=True)
+    ):
+        questions = write_questions(folder / "q.arrow", {f"{part}?": "1"})
+        ids = [f"{part}{n}" for n in range(1 + 3 * part)]
+        write_rollouts(Path(path), questions, dict.fromkeys(ids, (f"{part}?", "x")), finish_reason="length")
+        write_grades(Path(graded), Path(path), dict.fromkeys(ids, part == 0))
+    found = accuracy(plan, rollouts)
+    assert (found["mean"], found["n"], found["responses"], found["cut_off"]) == (0.5, 2, 5, 1)
