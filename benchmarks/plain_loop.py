@@ -3,8 +3,8 @@
     python benchmarks/plain_loop.py --directory examples/smollm2-gsm8k [--responses 20] [--golden FILE]
 
 For the first responses of each trace, and for each of its three models, it computes every sentence's probability anew
-and prints the largest difference from the provenance artifact. With --golden, it also writes what the student gives, for
-the test that holds these numbers.
+and prints the largest difference from the provenance artifact. With --golden, it also writes what the student gives,
+for the test that holds these numbers.
 """
 
 import argparse
@@ -36,7 +36,9 @@ def main() -> None:
     golden = options.golden and options.golden.resolve()
     os.chdir(options.directory)
     plan = load_plan(yaml.safe_load(Path("config.yaml").read_text()))
-    worst = max(compare(plan, trace, options.responses, golden) for run in plan.config["runs"] for trace in plan.traces(run))
+    worst = max(
+        compare(plan, trace, options.responses, golden) for run in plan.config["runs"] for trace in plan.traces(run)
+    )
     print(f"largest difference of a sentence probability: {worst:.2g}")
     raise SystemExit(worst > TOLERANCE)
 

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
+
 from distrace import artifacts
 from distrace.identity import short_id
 from distrace.sentences import write_sentences

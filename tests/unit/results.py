@@ -5,6 +5,7 @@ from pathlib import Path
 
 import yaml
 from builders import write_grades, write_lines, write_probabilities, write_questions, write_rollouts
+
 from distrace import artifacts
 from distrace.plan import Plan, RolloutSet, load_plan, ranking_path, selection_path
 from distrace.positions import write_positions

@@ -6,6 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
 from distrace.alignment import (
     AlignmentError,
     align_generated,
@@ -16,10 +21,6 @@ from distrace.alignment import (
 )
 from distrace.prompts import Piece
 from distrace.splitting import split
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
 
 REAL_TEXTS = Path(__file__).parents[3] / "shared" / "data" / "math_cot_100.jsonl"
 CORPUS = [

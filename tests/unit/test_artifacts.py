@@ -5,10 +5,11 @@ import polars as pl
 import pyarrow as pa
 import pytest
 from builders import rejects_of
-from distrace import artifacts
-from distrace.errors import DistraceError
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from distrace import artifacts
+from distrace.errors import DistraceError
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 REJECTS = st.lists(
@@ -111,6 +112,14 @@ def test_a_write_that_fails_leaves_the_file_that_was_there_and_nothing_else(path
         write_half(path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
+
+
+def test_who_reads_the_old_file_while_it_is_replaced_reads_it_whole(path):
+    artifacts.write(path, "rejects", [REJECT], {})
+    before = path.read_bytes()
+    with path.open("rb") as reader:
+        artifacts.write(path, "rejects", [REJECT] * 9, {})
+        assert reader.read() == before != path.read_bytes()
 
 
 def test_a_missing_file_is_named(path):

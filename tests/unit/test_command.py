@@ -3,6 +3,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
 from distrace import command
 from distrace.errors import DistraceError
 

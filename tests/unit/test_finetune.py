@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from distrace import artifacts, finetune
 from distrace.errors import DistraceError
 from distrace.finetune import tokenised, write_finetuned
@@ -13,7 +15,6 @@ from distrace.fresh import Fresh, train_tokenizer, write_fresh
 from distrace.identity import short_id
 from distrace.models import read_card
 from distrace.settings import ModelSettings, Training
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 PLAIN = ModelSettings(format="plain")
 TRAINING = Training(max_steps=6, batch_size=4, micro_batch_size=2, learning_rate=1e-2, max_length=64)
@@ -60,7 +61,9 @@ def test_a_fresh_tokenizer_can_hold_any_text(words):
 
 
 def test_only_the_response_and_its_end_carry_loss(base):
-    wanted = artifacts.pl.DataFrame({"source": ["a"], "question": ["Add 1 and 2."], "text": ["Three."], "answer_start": [0]})
+    wanted = artifacts.pl.DataFrame(
+        {"source": ["a"], "question": ["Add 1 and 2."], "text": ["Three."], "answer_start": [0]}
+    )
     tokenizer = AutoTokenizer.from_pretrained(read_card(base).location)
     [example], rejects = tokenised(wanted, tokenizer, PLAIN, 64)
     learnt = [token for token, mask in zip(example["input_ids"], example["completion_mask"], strict=True) if mask]

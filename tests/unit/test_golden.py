@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from distrace.alignment import encode_prompt, encode_response, owners
 from distrace.engines import load_engine
 from distrace.engines.requests import ScoreRequest
@@ -33,13 +34,21 @@ def test_sentence_probabilities_of_real_responses_equal_the_plain_loop():
     form = load_format(settings, engine.tokenizer)
     aligned = [encode_response(engine.tokenizer, response_pieces(form, row["text"], 0)) for row in rows]
     requests = [
-        ScoreRequest(encode_prompt(engine.tokenizer, prompt_text(form, row["question"])), a.token_ids.tolist(), a.scored)
+        ScoreRequest(
+            encode_prompt(engine.tokenizer, prompt_text(form, row["question"])), a.token_ids.tolist(), a.scored
+        )
         for row, a in zip(rows, aligned, strict=True)
     ]
-    scores = {i: s for batch in engine.score_plan(requests) for i, s in zip(batch, engine.score([requests[i] for i in batch]), strict=True)}
+    scores = {
+        i: s
+        for batch in engine.score_plan(requests)
+        for i, s in zip(batch, engine.score([requests[i] for i in batch]), strict=True)
+    }
     assert len(rows) == 20
     for number, (row, tokens) in enumerate(zip(rows, aligned, strict=True)):
         bounds = split(row["text"], "sentences")
         owner = owners(tokens.starts[tokens.scored], tokens.ends[tokens.scored], np.array(bounds))
-        found = [np.exp(scores[number].logprobs[owner == sentence].mean()) for sentence, _ in enumerate(pairwise(bounds))]
+        found = [
+            np.exp(scores[number].logprobs[owner == sentence].mean()) for sentence, _ in enumerate(pairwise(bounds))
+        ]
         assert found == pytest.approx(row["probabilities"], abs=1e-4)

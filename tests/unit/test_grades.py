@@ -1,5 +1,6 @@
 import pytest
 from builders import write_questions, write_rollouts
+
 from distrace import artifacts
 from distrace.errors import DistraceError
 from distrace.grades import Grade, Grader, grade, write_grades

@@ -2,9 +2,10 @@ import math
 from hashlib import sha256
 
 import pytest
-from distrace import identity
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from distrace import identity
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),

@@ -2,6 +2,7 @@ import json
 
 import pytest
 from builders import rejects_of, write_questions
+
 from distrace import artifacts
 from distrace.imports import Responses, write_imported
 

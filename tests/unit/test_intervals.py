@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
-from distrace.intervals import Interval, mean, share
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from distrace.intervals import Interval, mean, share
 
 COUNTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20)
 

@@ -5,6 +5,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from tiny import plain_scores, tiny_model, tiny_tokenizer
+
 from distrace import artifacts, batches, logprobs
 from distrace.engines.transformers import TransformersEngine
 from distrace.errors import DistraceError
@@ -12,7 +14,6 @@ from distrace.logprobs import score_rollouts
 from distrace.models import folder_card, write_card
 from distrace.sentences import write_sentences
 from distrace.settings import Execution, ModelSettings
-from tiny import plain_scores, tiny_model, tiny_tokenizer
 
 SETTINGS = ModelSettings(format="plain")
 QUESTION = "What is 4 + 3?"

@@ -1,4 +1,5 @@
 import pytest
+
 from distrace.errors import DistraceError
 from distrace.models import Card, read_card, write_card, write_model
 

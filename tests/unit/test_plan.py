@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+
 from distrace.errors import DistraceError
 from distrace.grades import Grader
 from distrace.imports import Responses

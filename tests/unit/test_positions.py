@@ -1,12 +1,13 @@
 import polars as pl
 import pytest
 from builders import write_grades, write_lines, write_probabilities, write_questions, write_rollouts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distrace import artifacts
 from distrace.errors import DistraceError
 from distrace.positions import label_positions, write_positions
 from distrace.provenance import LABELS, Thresholds, write_provenance
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def labelled(**labels: str) -> pl.DataFrame:

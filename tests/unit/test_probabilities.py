@@ -4,10 +4,11 @@ from itertools import pairwise
 import numpy as np
 import polars as pl
 import pytest
-from distrace.errors import DistraceError
-from distrace.probabilities import lists_of, sentence_log_means
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from distrace.errors import DistraceError
+from distrace.probabilities import lists_of, sentence_log_means
 
 SENTENCES = {"rollout_id": pl.String, "sentence": pl.Int32, "start": pl.Int32, "end": pl.Int32}
 LOGPROBS = {

@@ -1,14 +1,15 @@
 from pathlib import Path
 
 import pytest
-from distrace.alignment import AlignmentError
-from distrace.errors import DistraceError
-from distrace.prompts import Piece, generated_pieces, load_format, parse_response, prompt_text, response_pieces
-from distrace.settings import ModelSettings
 from hypothesis import given
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
+
+from distrace.alignment import AlignmentError
+from distrace.errors import DistraceError
+from distrace.prompts import Piece, generated_pieces, load_format, parse_response, prompt_text, response_pieces
+from distrace.settings import ModelSettings
 
 CHATML = (
     "{% for message in messages %}<|im_start|>{{ message.role }}\n{{ message.content }}<|im_end|>\n{% endfor %}"

@@ -10,11 +10,12 @@ from builders import (
     write_questions,
     write_rollouts,
 )
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distrace import artifacts
 from distrace.errors import DistraceError
 from distrace.provenance import LABELS, Thresholds, label_of, write_provenance
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 # Thresholds and probabilities below are sums of powers of two, so that their differences are exact.
 QUARTERS = Thresholds(alpha=0.125, beta=0.25)

@@ -4,12 +4,13 @@ from tempfile import TemporaryDirectory
 
 import pytest
 from builders import rejects_of
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distrace import artifacts
 from distrace.errors import DistraceError
 from distrace.identity import short_id
 from distrace.questions import Questions, write_questions
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def write_source(folder: Path, rows: list) -> dict:

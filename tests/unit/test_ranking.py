@@ -10,6 +10,7 @@ from builders import (
     write_questions,
     write_rollouts,
 )
+
 from distrace import artifacts
 from distrace.errors import DistraceError
 from distrace.ranking import write_ranking

@@ -5,11 +5,11 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import results
+
 from distrace import report
 from distrace.provenance import LABELS
 from distrace.summary import numbers_of
-
-import results
 
 
 @pytest.fixture(scope="module")

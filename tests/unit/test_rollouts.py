@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny import plain_scores, tiny_model, tiny_tokenizer
+
 from distrace import artifacts, batches, command
 from distrace.batches import Progress
 from distrace.engines import transformers
@@ -13,7 +15,6 @@ from distrace.identity import short_id
 from distrace.models import folder_card, write_card
 from distrace.rollouts import sample_rollouts
 from distrace.settings import Execution, ModelSettings, Sampling
-from tiny import plain_scores, tiny_model, tiny_tokenizer
 
 QUESTIONS = {"q0": "What is 4 + 3?", "q1": "And 5 + 6?", "q2": "How many apples?"}
 

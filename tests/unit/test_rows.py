@@ -2,10 +2,11 @@ import json
 
 import polars as pl
 import pytest
-from distrace.errors import DistraceError
-from distrace.rows import BadRow, file_digest, read_rows, text_reader
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
+from distrace.errors import DistraceError
+from distrace.rows import BadRow, file_digest, read_rows, text_reader
 
 ROWS = [{"question": "1+1?", "answer": "2"}, {"question": "Wo?\u2028Da.", "answer": "007"}]
 

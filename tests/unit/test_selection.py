@@ -1,10 +1,11 @@
 import polars as pl
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distrace import artifacts
 from distrace.errors import DistraceError
 from distrace.selection import STRATEGIES, select, write_selection
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 SCORES = ("teacher_count", "random", "longest", "grape")
 

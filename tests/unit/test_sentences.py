@@ -1,11 +1,12 @@
 import polars as pl
 import pytest
 from builders import write_questions, write_rollouts
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from distrace import artifacts
 from distrace.sentences import sentences_of, write_sentences
 from distrace.splitting import SPLITTERS
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 
 def responses(*texts: str, answer_start: int = 0) -> pl.DataFrame:

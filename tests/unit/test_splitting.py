@@ -1,10 +1,11 @@
 import itertools
 
 import pytest
-from distrace.errors import DistraceError
-from distrace.splitting import SPLITTERS, split
 from hypothesis import given
 from hypothesis import strategies as st
+
+from distrace.errors import DistraceError
+from distrace.splitting import SPLITTERS, split
 
 FRAGMENTS = st.sampled_from(
     [

@@ -2,7 +2,9 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+import results
 from builders import write_grades, write_questions, write_rollouts
+
 from distrace import artifacts
 from distrace.plan import RolloutSet
 from distrace.provenance import LABELS
@@ -15,8 +17,6 @@ from distrace.summary import (
     numbers_of,
     report_inputs,
 )
-
-import results
 
 
 @pytest.fixture(scope="module")

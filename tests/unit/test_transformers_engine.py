@@ -1,6 +1,11 @@
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tiny import ARCHITECTURES, plain_scores, tiny_engine, tiny_model, tiny_tokenizer
+from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
+
 from distrace.engines import load_engine, transformers
 from distrace.engines.decoding import draw
 from distrace.engines.packing import pack
@@ -9,10 +14,6 @@ from distrace.engines.transformers import TransformersEngine
 from distrace.errors import DistraceError
 from distrace.models import Card
 from distrace.settings import Execution, ModelSettings, Sampling
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from tiny import ARCHITECTURES, plain_scores, tiny_engine, tiny_model, tiny_tokenizer
-from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
 PACKABLE = {"llama", "qwen2", "mistral", "gemma3_text", "cohere", "granite", "phi3", "mixtral", "gpt2"}
 
@@ -151,8 +152,8 @@ def test_batches_hold_every_request_once_within_the_budget_and_begin_with_the_lo
 
 
 def test_sequences_are_scored_alone_where_the_longest_changes_the_others_positions(engines):
-    requests = [request([1, 2], [3] * n) for n in (5, 40)]
-    assert engines["phi3"].score_plan(requests) == [[1], [0]]
+    requests = [request([1, 2], [3] * n) for n in (5, 40, 30, 6)]
+    assert engines["phi3"].score_plan(requests) == [[1], [2], [0, 3]]
 
 
 def out_of_memory_beyond(limit: int, compute):

@@ -1,9 +1,10 @@
 """Tiny random models of many architectures, and a tokenizer, for tests: nothing is downloaded."""
 
 import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
 from distrace.engines.transformers import TransformersEngine
 from distrace.fresh import Fresh, train_tokenizer
-from transformers import AutoConfig, AutoModelForCausalLM
 
 TEXTS = ["Four and three make seven. So the answer is 7.", "First, add 4 and 3.\n\nThen we have 7 apples in all."]
 SIZE = {

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pytest
 import yaml
 from conftest import new_folder, planned_jobs, snakemake
+
 from distrace import artifacts
 
 CHEAP = {"provenance", "positions", "report", "everything", "all"}

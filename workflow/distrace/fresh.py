@@ -61,10 +61,12 @@ def write_fresh(name: str, settings: Fresh, questions: list[Path], out: Path) ->
 def train_tokenizer(texts: Iterable[str], settings: Fresh) -> PreTrainedTokenizerFast:
     """Give a byte-level BPE tokenizer that can hold any text."""
     tokenizer = Tokenizer(models.BPE())
-    before = pre_tokenizers.Split(Regex(_SPACE_BEHIND), behavior="isolated")
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [*([] if settings.words else [before]), pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=settings.words)]
-    )
+    if settings.words:
+        tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    else:
+        words = pre_tokenizers.Split(Regex(_SPACE_BEHIND), behavior="isolated")
+        letters = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+        tokenizer.pre_tokenizer = pre_tokenizers.Sequence([words, letters])
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=settings.vocabulary,

@@ -88,8 +88,9 @@ def score_rollouts(
 
 def _wrote(card: Card, settings: ModelSettings, rollouts: Path) -> bool:
     author = artifacts.metadata(rollouts, "rollouts").identity
-    format_of = [(s.get("format"), s.get("instruction")) for s in (author.get("settings") or {}, asdict(settings))]
-    return author.get("model") == card.fingerprint and format_of[0] == format_of[1]
+    written = author.get("settings") or {}
+    same_format = all(written.get(key) == getattr(settings, key) for key in ("format", "instruction"))
+    return same_format and author.get("model") == card.fingerprint
 
 
 def _identity(rollouts: Path, card: Card, settings: ModelSettings, context: str, sentences: Path | None) -> dict:

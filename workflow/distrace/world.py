@@ -1,12 +1,12 @@
 """A small formal language in which the origin of every sentence is known.
 
-A question shows a row of five things and a chain of swaps of neighbours (`b 3` is the second swap, of places 3 and 4),
-and asks what is at a place in the end. Every sentence of a solution is written from a form, and every form names the
-styles that use it: the table that writes the corpora is the table that says where a sentence came from. A style is one
-author's way to answer; a corpus is a set of questions whose rows carry a solution in one style.
+A question shows a row of five things and a chain of swaps, and asks what is in front in the end. Every sentence of a
+solution is written from a form, and every form names the styles that use it: the table that writes the corpora is the
+table that says where a sentence came from. A style is one author's way to answer; a corpus is a set of questions whose
+rows carry a solution in one style.
 
     >>> rows = questions("teacher_corpus", 2000, (1, 6), seed=0, style="teacher")
-    >>> authors("Swap b 3 to key hat pin cup bag.")
+    >>> authors("Swap b cup hat gives key cup hat pin bag.")
     frozenset({'teacher'})
 """
 
@@ -34,6 +34,7 @@ SLOTS = {
     "swap": _SWAP,
     "last": "[a-z]",
     "thing": _THING,
+    "words": "[A-Za-z]+(?: [A-Za-z]+){3}",
 }
 
 
@@ -49,8 +50,8 @@ def _form(template: str, *styles: str) -> Form:
     return Form(template, frozenset(styles))
 
 
-# Sentences that write a row have five words before it, and stand one after the other: what is copied from the row before
-# then stands at the same distance at every step, which tiny models learn in a minute.
+# Sentences that write a row have five words before it, and stand one after the other: what is copied from the row
+# before then stands at the same distance at every step, which tiny models learn in a minute.
 FORMS = {
     "see": _form("Let us see now.", *STYLES),
     "row": _form("At first the row is {row}.", *STYLES),
@@ -65,10 +66,15 @@ FORMS = {
     "glance": _form("Doing {swap} leaves {row}.", "student"),
     "guess": _form("Hm maybe {thing}.", "student"),
     "done": _form("Good enough for me.", "student"),
+    "mutter": _form("Well {words}.", "student"),
+    "ramble": _form("Well {words} {row}.", "student"),
 }
 
-# Style: its habits and their weights. A form with a mark makes swaps: `*` all of them, in order; `-` all but a forgotten
-# one; `?` one drawn blindly. The thing is read off the front of the last row; without swaps it is a guess.
+# The words of all styles. The student mutters them in any order, and so knows the teacher's words, not its sentences.
+WORDS = sorted({word for form in FORMS.values() for word in re.sub("{.*?}|[.]", "", form.template).split()})
+
+# Style: its habits and their weights. A form with a mark writes a row after swaps: `*` all of them, in order; `-` all
+# but a forgotten one; `?` one drawn blindly; `=` none. The thing is read off the last such row, or is a guess.
 HABITS = {
     "teacher": {
         "plan row step* answer check": 6,
@@ -82,11 +88,15 @@ HABITS = {
     },
     "student": {
         "easy row glance? answer done": 4,
-        "see row glance? answer done": 3,
-        "easy row glance? answer": 2,
-        "see row guess answer done": 1,
+        "see row glance? answer done": 2,
+        "mutter row glance? answer": 2,
+        "see row ramble= ramble= answer done": 2,
+        "easy row guess answer": 1,
     },
 }
+
+
+Swap = tuple[str, str, str]  # its letter and the two things
 
 
 @dataclass(frozen=True)
@@ -94,7 +104,7 @@ class Puzzle:
     """A row of things, and the swaps of two things each, by name."""
 
     row: tuple[str, ...]
-    swaps: tuple[tuple[str, str, str], ...]
+    swaps: tuple[Swap, ...]
 
     @property
     def question(self) -> str:
@@ -162,34 +172,39 @@ def _row(puzzle: Puzzle, style: str | None, rng: random.Random) -> dict[str, str
 
 def _sentences(puzzle: Puzzle, habit: str, rng: random.Random) -> Iterator[str]:
     row, thing = puzzle.row, rng.choice(THINGS)
-    last = puzzle.swaps[-1][0]
     for name in habit.split():
-        template = FORMS[name.rstrip("*-?")].template
-        if name in FORMS:
-            yield template.format(row=" ".join(row), thing=thing, last=last)
-            continue
-        for swap in _made(puzzle.swaps, name[-1], rng):
-            row = _swapped(row, [swap])
-            yield template.format(row=" ".join(row), swap=_listed([swap]))
-        thing = row[0]
+        form = FORMS[name.rstrip("*-?=")]
+        for made in [[]] if name in FORMS else _made(puzzle.swaps, name[-1], rng):
+            row = _swapped(row, made)
+            thing = thing if name in FORMS else row[0]
+            yield form.template.format(
+                row=" ".join(row),
+                thing=thing,
+                swap=_listed(made),
+                last=puzzle.swaps[-1][0],
+                words=" ".join(rng.choices(WORDS, k=4)),
+            )
 
 
-def _made(swaps: tuple[tuple[str, str, str], ...], mark: str, rng: random.Random) -> Sequence[tuple[str, str, str]]:
-    """Give the swaps that a form with this mark makes."""
-    if mark == "*":
-        return swaps
+def _made(swaps: tuple[Swap, ...], mark: str, rng: random.Random) -> list[list[Swap]]:
+    """Give the swaps that each sentence of a form with this mark makes."""
     chosen = rng.choice(swaps)
-    return [chosen] if mark == "?" else [swap for swap in swaps if swap != chosen]
+    return {
+        "*": [[swap] for swap in swaps],
+        "-": [[swap] for swap in swaps if swap != chosen],
+        "?": [[chosen]],
+        "=": [[]],
+    }[mark]
 
 
-def _swapped(row: tuple[str, ...], swaps: Sequence[tuple[str, str, str]]) -> tuple[str, ...]:
+def _swapped(row: tuple[str, ...], swaps: Sequence[Swap]) -> tuple[str, ...]:
     for _, one, other in swaps:
         exchanged = {one: other, other: one}
         row = tuple(exchanged.get(thing, thing) for thing in row)
     return row
 
 
-def _listed(swaps: Sequence[tuple[str, str, str]]) -> str:
+def _listed(swaps: Sequence[Swap]) -> str:
     return ", ".join(map(" ".join, swaps))
 
 

@@ -73,8 +73,7 @@ class TransformersEngine:
         self.device = model.get_input_embeddings().weight.device
         self.head = _head(model)
         self.ends = _end_tokens(model, tokenizer)
-        # With such position embeddings the values of one sequence depend on the longest of its batch.
-        self.alone = _rope_types(self.config) & _LENGTH_DEPENDENT_ROPE != set()
+        self.steady_length = _steady_length(self.config)
         self.packs = _can_pack(self)
         self.steps_checked = False
         self.score_budget = token_budget or self._score_budget()
@@ -84,8 +83,10 @@ class TransformersEngine:
         """Divide requests (by index) into batches under the token budget, those with the longest sequences first."""
         sequences = [_seen(request) for request in requests]
         plan = _packed_plan if self.packs else _padded_plan
-        batches = plan(sequences, 0 if self.alone else self.score_budget)
-        return sorted(batches, key=lambda batch: -max(len(sequences[i]) for i in batch))
+        steady = [i for i, sequence in enumerate(sequences) if len(sequence) <= self.steady_length]
+        alone = [[i] for i, sequence in enumerate(sequences) if len(sequence) > self.steady_length]
+        batches = [[steady[i] for i in batch] for batch in plan([sequences[i] for i in steady], self.score_budget)]
+        return sorted(alone + batches, key=lambda batch: -max(len(sequences[i]) for i in batch))
 
     def score(self, requests: list[ScoreRequest]) -> list[Score]:
         """Give the log-probs and ranks of one batch; when memory runs out, its halves one after the other."""
@@ -113,7 +114,7 @@ class TransformersEngine:
     ) -> list[Generated]:
         """Give a response to each request of one batch; when memory runs out, its halves one after the other.
 
-        `tick` is told from time to time how many tokens are new and how many responses are done since it was last told.
+        `tick` is told after each step how many tokens are new and how many responses have just ended.
         """
         if not self.steps_checked and (gap := step_gap(self)) > _tolerance(self):
             raise _unsupported(self, "log-probs computed token by token", gap)
@@ -229,7 +230,7 @@ def _padded_plan(sequences: list[list[int]], budget: int) -> list[list[int]]:
 def _halving(compute: Callable[[list], list], requests: list, name: str) -> list:
     try:
         return compute(requests)
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError) as error:
         if not _out_of_memory(error):
             raise
         if len(requests) == 1:
@@ -299,10 +300,16 @@ def _end_tokens(model, tokenizer) -> set[int]:
     return {token for token in [*ends, tokenizer.eos_token_id] if token is not None}
 
 
-def _rope_types(config) -> set[str]:
+def _steady_length(config) -> float:
+    """Give the tokens up to which position embeddings do not depend on the longest sequence of a batch."""
     parameters = getattr(config, "rope_parameters", None) or {}
     groups = [parameters, *(group for group in parameters.values() if isinstance(group, dict))]
-    return {group.get("rope_type") for group in groups}
+    lengths = [
+        group.get("original_max_position_embeddings") or config.max_position_embeddings
+        for group in groups
+        if group.get("rope_type") in _LENGTH_DEPENDENT_ROPE
+    ]
+    return min(lengths, default=float("inf"))
 
 
 def _can_pack(engine: "TransformersEngine") -> bool:
