@@ -153,6 +153,8 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         ("questions/test/source", {}, "questions.test.source: give exactly one of file, hub, world; found none"),
         ("questions/test/grader", {"pattern": "is .*"}, "questions.test.grader.pattern: 'is .*' has no group"),
         ("questions/test/grader", {"pattern": "("}, "questions.test.grader.pattern: '(' is no regular expression"),
+        ("runs/main/habits", {"open": "("}, "runs.main.habits.open: '(' is no regular expression"),
+        ("sampling/answer/responses", {"file": "x.jsonl"}, "'answer' takes responses from a file, the same for every"),
         ("training/short/micro_batch_size", 3, "training.short: batch_size must be a multiple of micro_batch_size"),
     ],
 )

@@ -13,6 +13,7 @@ from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
 
+import polars as pl
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
@@ -331,6 +332,9 @@ def _wrong_run(config: dict, where: str, run: dict) -> Iterable[str]:
     for questions in run["test"]["questions"]:
         yield from _unknown(config, "questions", f"{where}.test.questions", questions)
     yield from _unknown(config, "sampling", f"{where}.test.sampling", run["test"]["sampling"])
+    yield from _ready_made(config, f"{where}.test.sampling", run["test"]["sampling"])
+    for name, pattern in run["habits"].items():
+        yield from _wrong_habit(f"{where}.habits.{name}", pattern)
     for strategy in run["trace"] or []:
         if strategy not in run["strategies"]:
             yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
@@ -343,6 +347,18 @@ def _wrong_run(config: dict, where: str, run: dict) -> Iterable[str]:
     yield from _unknown(config, "questions", f"{where}.candidates.questions", run["candidates"]["questions"])
     yield from _unknown(config, "sampling", f"{where}.candidates.sampling", run["candidates"]["sampling"])
     yield from _unknown(config, "training", f"{where}.training", run["training"])
+
+
+def _ready_made(config: dict, where: str, sampling: str) -> Iterable[str]:
+    if config["sampling"].get(sampling, {}).get("responses"):
+        yield f"{where}: {sampling!r} takes responses from a file, the same for every model; name one that runs the model"
+
+
+def _wrong_habit(where: str, pattern: str) -> Iterable[str]:
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError as error:
+        yield f"{where}: {pattern!r} is no regular expression: {error}"
 
 
 def _unknown(config: dict, kind: str, where: str, name: str) -> Iterable[str]:

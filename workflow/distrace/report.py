@@ -44,7 +44,7 @@ def write_report(config: dict, out_folder: Path) -> None:
 
 def interval_text(interval: dict | None) -> str:
     """Give "62.0 % (55.1-68.7)" for a share, a dash where there is none."""
-    if interval is None:
+    if interval is None or interval["mean"] is None:
         return "-"
     mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
     return f"{mean:.1f} % ({low:.1f}-{high:.1f})"
@@ -66,6 +66,7 @@ def accuracy_figure(accuracy: dict) -> alt.Chart:
         {"questions": questions, "model": model, **{key: value[key] for key in ("mean", "low", "high")}}
         for questions, models in accuracy.items()
         for model, value in models.items()
+        if value["n"]
     ]
     base = alt.Chart(alt.Data(values=rows)).encode(
         y=alt.Y("model:N", sort=None, title=None, axis=alt.Axis(labelLimit=400))
@@ -160,21 +161,33 @@ def _svg(chart: alt.Chart) -> Markup:
 
 def example_responses(plan: Plan, trace: Trace) -> list[dict]:
     """Give the first responses of a trace with each sentence's text, label and probabilities."""
-    first = Path(plan.trace_parts(trace)[0])
-    labelled = artifacts.read(first, "provenance")
-    rollouts = artifacts.read(Path(plan.rollout_parts("rollouts", trace.rollouts)[0]), "rollouts")
-    questions = artifacts.read(Path(plan.question_parts(trace.rollouts.questions)[0]), "questions")
+    parts = zip(plan.trace_parts(trace), plan.rollout_parts("rollouts", trace.rollouts), strict=True)
+    shown: list[dict] = []
+    for labelled, rollouts in parts:
+        shown += _labelled_responses(
+            artifacts.read(Path(labelled), "provenance"), artifacts.read(Path(rollouts), "rollouts")
+        )
+        if len(shown) >= SHOWN_RESPONSES:
+            break
+    questions = artifacts.concatenated(map(Path, plan.question_parts(trace.rollouts.questions)), "questions")
     asked = dict(questions.select("question_id", "question").iter_rows())
-    shown = rollouts.unique("question_id", keep="first", maintain_order=True).head(SHOWN_RESPONSES)
+    return [response | {"question": asked[response["question_id"]]} for response in shown[:SHOWN_RESPONSES]]
+
+
+def _labelled_responses(labelled: pl.DataFrame, rollouts: pl.DataFrame) -> list[dict]:
+    """Give the first responses of a part, one for each question, that have labelled sentences."""
+    traced = rollouts.join(labelled, on="rollout_id", how="semi", maintain_order="left")
+    shown = traced.unique("question_id", keep="first", maintain_order=True).head(SHOWN_RESPONSES)
+    sentences = labelled.partition_by("rollout_id", as_dict=True)
     return [
         {
-            "question": asked[response["question_id"]],
+            "question_id": question_id,
             "sentences": [
-                sentence | {"text": response["text"][sentence["start"] : sentence["end"]]}
-                for sentence in labelled.filter(pl.col("rollout_id") == response["rollout_id"]).iter_rows(named=True)
+                sentence | {"text": text[sentence["start"] : sentence["end"]]}
+                for sentence in sentences[rollout_id,].iter_rows(named=True)
             ],
         }
-        for response in shown.iter_rows(named=True)
+        for rollout_id, question_id, text in shown.select("rollout_id", "question_id", "text").iter_rows()
     ]
 
 

@@ -106,7 +106,9 @@ def accuracy(plan: Plan, rollouts: RolloutSet) -> dict:
     written = _read(plan, "rollouts", rollouts, ["rollout_id", "finish_reason"])
     judged = graded.filter(pl.col("correct").is_not_null())
     per_question = judged.group_by("question_id", maintain_order=True).agg(pl.col("correct").mean())
-    return _plain(mean(per_question["correct"].to_numpy())) | {
+    return (
+        _plain(mean(per_question["correct"].to_numpy())) or dict.fromkeys(("mean", "low", "high"), None) | {"n": 0}
+    ) | {
         "responses": len(graded),
         "not_judged": len(graded) - len(judged),
         "cut_off": (written["finish_reason"] == "length").mean(),

@@ -1,4 +1,5 @@
 # One page and its numbers, over all runs.
+from distrace.rows import file_digest
 from distrace.summary import report_inputs
 
 
@@ -19,5 +20,6 @@ rule report:
     params:
         config=lambda w: canonical_json(plan.config),
         version=source_digest("report"),
+        template=file_digest(Path(PACKAGE_FOLDER, "distrace/templates/report.html")),
     shell:
         "python -m distrace.report --config {params.config:q} --out-folder results/report 2>&1 | tee {log}"
