@@ -351,7 +351,7 @@ def _wrong_run(config: dict, where: str, run: dict) -> Iterable[str]:
 
 def _ready_made(config: dict, where: str, sampling: str) -> Iterable[str]:
     if config["sampling"].get(sampling, {}).get("responses"):
-        yield f"{where}: {sampling!r} takes responses from a file, the same for every model; name one that runs the model"
+        yield f"{where}: {sampling!r} takes responses from a file, the same for every model"
 
 
 def _wrong_habit(where: str, pattern: str) -> Iterable[str]:

@@ -90,7 +90,8 @@ HABITS = {
         "easy row glance? answer done": 4,
         "see row glance? answer done": 2,
         "mutter row glance? answer": 2,
-        "see row ramble= ramble= answer done": 2,
+        "mutter row ramble= answer done": 2,
+        "see row ramble= ramble= ramble= answer done": 2,
         "easy row guess answer": 1,
     },
 }
