@@ -75,7 +75,9 @@ def accuracy_figure(accuracy: dict) -> alt.Chart:
         x=alt.X("low:Q", title="accuracy", scale=alt.Scale(domain=[0, 1])), x2="high:Q"
     )
     points = base.mark_point(filled=True, size=70, opacity=1).encode(x="mean:Q")
-    return alt.layer(bars, points).properties(width=320).facet(column=alt.Column("questions:N", title=None, sort=None))
+    panels = alt.layer(bars, points).properties(width=320)
+    # A browser's font may be wider than the one that the labels were measured with.
+    return panels.facet(column=alt.Column("questions:N", title=None, sort=None)).properties(padding={"left": 60})
 
 
 def label_figure(trace: dict) -> alt.Chart:
