@@ -72,6 +72,7 @@ SCHEMAS = {
     "positions": _schema(position=_INT, correct=pa.bool_(), label=_TEXT, sentences=_INT, responses=_INT),
     "truth": _schema(rollout_id=_TEXT, sentence=_INT, origin=_TEXT),
     "validation": _schema(alpha=_REAL, beta=_REAL, length=_INT, origin=_TEXT, label=_TEXT, sentences=_INT),
+    "separation": _schema(rollout_id=_TEXT, sentence=_INT, origin=_TEXT, p_teacher=_REAL, p_student=_REAL),
     "ranking": _schema(rollout_id=_TEXT, question_id=_TEXT, sample=_INT),
     "selection": _schema(rollout_id=_TEXT, question_id=_TEXT, rank=_INT, reason=_TEXT),
     "training": _schema(step=_INT, epoch=_REAL, loss=_REAL, learning_rate=_REAL),

@@ -171,6 +171,12 @@ class Plan:
         in_world = self.config["questions"][trace.rollouts.questions]["source"]["world"] is not None
         return in_world and None not in (self.style_of(trace.teacher), self.style_of(student))
 
+    def separations(self, trace: Trace) -> list[str]:
+        """Give the paths of the separation of a trace: on the answers of its teacher, student and distilled model."""
+        authors = (trace.teacher, self.config["runs"][trace.run]["student"], trace.rollouts.author)
+        sets = [RolloutSet(author, trace.rollouts.questions, trace.rollouts.sampling) for author in authors]
+        return [path for s in sets for path in self.rollout_parts(f"separation/{trace.run}/{trace.teacher}", s)]
+
     def _style(self, questions: str) -> str | None:
         return (self.config["questions"][questions]["source"]["world"] or {}).get("style")
 

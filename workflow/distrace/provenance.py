@@ -5,6 +5,7 @@ Four labels from the differences of sentence probabilities under teacher, studen
 Run by the workflow as `python -m distrace.provenance --rollouts ... --out FILE`.
 """
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def write_provenance(
     for role, path in logprobs.items():
         columns = ["rollout_id", "starts", "ends", "logprobs"]
         table = with_probability(table, artifacts.read(path, "logprobs", columns), role)
-    table = table.with_columns(_why_unknown().alias("unknown"))
+    table = table.with_columns(why_unknown(ROLES).alias("unknown"))
     rejects = table.filter(pl.col("unknown").is_not_null())
     known = table.filter(pl.col("unknown").is_null()).drop("unknown")
     identity = {
@@ -75,10 +76,10 @@ def with_probability(sentences: pl.DataFrame, logprobs: pl.DataFrame, role: str)
     return sentences.join(means, on=["rollout_id", "sentence"], how="left", maintain_order="left")
 
 
-def _why_unknown() -> pl.Expr:
-    """Give the reason why a sentence has no label, null where it has one."""
+def why_unknown(roles: Iterable[str]) -> pl.Expr:
+    """Give the reason why a sentence has no probability under one of the roles, null where it has all."""
     reasons = []
-    for role in ROLES:
+    for role in roles:
         reasons.append(
             pl.when(pl.col(f"tokens_{role}").is_null()).then(pl.lit(f"the {role} did not score the response"))
         )

@@ -14,7 +14,7 @@ from distrace import artifacts
 from distrace.intervals import mean, share
 from distrace.plan import Plan, RolloutSet, Trace, ranking_path, selection_path
 from distrace.provenance import LABELS
-from distrace.validation import ORIGINS, Pair, origin_of, precision_and_recall, roc_auc
+from distrace.validation import ORIGINS, precision_and_recall, roc_auc
 
 
 def numbers_of(plan: Plan) -> dict:
@@ -38,7 +38,7 @@ def report_inputs(plan: Plan) -> list[str]:
             paths |= dict.fromkeys(plan.trace_parts(trace))
             paths[positions_path(trace)] = None
             if plan.has_truth(trace):
-                paths |= dict.fromkeys(plan.rollout_parts("truth", trace.rollouts))
+                paths |= dict.fromkeys(plan.separations(trace))
                 paths[validation_path(trace)] = None
             for scorer in (trace.teacher, settings["student"], trace.rollouts.author):
                 paths |= dict.fromkeys(plan.rollout_parts(f"logprobs/{scorer}/full", trace.rollouts))
@@ -145,10 +145,7 @@ def _validation_numbers(plan: Plan, trace: Trace) -> dict:
     counts = artifacts.read(Path(validation_path(trace)), "validation")
     chosen = counts.filter(pl.col("alpha") == run["alpha"], pl.col("beta") == run["beta"])
     quality = precision_and_recall(chosen)
-    pair = Pair(plan.style_of(trace.teacher), plan.style_of(run["student"]))
-    labelled = artifacts.concatenated(map(Path, plan.trace_parts(trace)), "provenance")
-    truth = artifacts.concatenated(map(Path, plan.rollout_parts("truth", trace.rollouts)), "truth")
-    table = labelled.join(truth.with_columns(origin_of(pair)), on=["rollout_id", "sentence"])
+    table = artifacts.concatenated(plan.separations(trace), "separation")
     difference = {
         origin: table.filter(pl.col("origin") == origin)
         .select(pl.col("p_teacher") - pl.col("p_student"))

@@ -65,9 +65,10 @@ def origin_of(pair: Pair) -> pl.Expr:
 
 def confusion(table: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
     """Give sentences by length class, origin and the label that they get at these thresholds."""
-    length = (pl.col("end") - pl.col("start")).cut(LENGTHS[1:], labels=list(map(str, LENGTHS)), left_closed=True)
+    classes = np.searchsorted(LENGTHS, (table["end"] - table["start"]).to_numpy(), side="right") - 1
+    length = pl.Series("length", np.array(LENGTHS)[classes], dtype=pl.Int32)
     return (
-        table.with_columns(length.cast(pl.String).cast(pl.Int32).alias("length"), label_of(thresholds).alias("label"))
+        table.with_columns(length, label_of(thresholds).alias("label"))
         .group_by("length", "origin", "label")
         .agg(pl.len().alias("sentences"))
         .sort("length", "origin", "label")

@@ -27,5 +27,5 @@ rule logprobs:
     shell:
         "python -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} --questions {input.questions} "
         "{params.sentences} --settings {params.settings:q} --context {wildcards.context} "
-        "--execution '{{\"gpus\": {resources.gpu}, \"token_budget\": {resources.token_budget}}}' "
+        '--execution \'{{"gpus": {resources.gpu}, "token_budget": {resources.token_budget}}}\' '
         "--out {output.logprobs} 2>&1 | tee {log}"

@@ -70,6 +70,31 @@ rule truth:
         "--out {output} 2>&1 | tee {log}"
 
 
+rule separation:
+    input:
+        sentences=lambda w: plan.sentences_path(rollout_set(w), w.part),
+        truth="results/truth/{author}/{questions}/{sampling}/{part}.arrow",
+        teacher="results/logprobs/{teacher}/full/{author}/{questions}/{sampling}/{part}.arrow",
+        student=trace_log_probs("student"),
+    output:
+        separation="results/separation/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.arrow",
+        rejects="results/separation/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.rejects.arrow",
+    log:
+        "logs/separation/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.log",
+    conda:
+        "../../envs/distrace.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        pair=lambda w: as_json({"teacher": plan.style_of(w.teacher), "student": plan.style_of(student_of(w))}),
+        version=source_digest("separation"),
+    shell:
+        "python -m distrace.separation --sentences {input.sentences} --truth {input.truth} --teacher {input.teacher} "
+        "--student {input.student} --pair {params.pair:q} --out {output.separation} 2>&1 | tee {log}"
+
+
 rule validation:
     input:
         provenance=parts_of("provenance/{run}/{teacher}"),

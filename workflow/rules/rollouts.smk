@@ -27,7 +27,7 @@ rule rollouts:
     shell:
         "python -m distrace.rollouts --model {input.model} --questions {input.questions} --settings {params.settings:q} "
         "--sampling {params.sampling:q} "
-        "--execution '{{\"gpus\": {resources.gpu}, \"token_budget\": {resources.token_budget}}}' "
+        '--execution \'{{"gpus": {resources.gpu}, "token_budget": {resources.token_budget}}}\' '
         "--out {output.rollouts} 2>&1 | tee {log}"
 
 
