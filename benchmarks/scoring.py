@@ -2,9 +2,7 @@
 
     python benchmarks/scoring.py --model FOLDER --data math_cot_100.jsonl [--questions 12] [--pairs 3]
 
-Each peer scores the same token ids with the same loaded model, right before or right after the engine does; the ratios
-are medians over such pairs, in throughput, above 1 where the engine is faster. docs/benchmarks.md says what the peers
-are. The last line is JSON.
+docs/benchmarks.md says what it compares with and what it prints.
 """
 
 import argparse
@@ -103,10 +101,7 @@ def plain_loop(engine: TransformersEngine, requests: list[ScoreRequest], size: i
 
 @torch.inference_mode()
 def bare_limit(engine: TransformersEngine, requests: list[ScoreRequest]) -> None:
-    """Run the model on the same tokens, sorted by length under the engine's budget, and its head on scored positions.
-
-    It computes no log-probs.
-    """
+    """Run the model on the same tokens, longest first under the engine's budget, and its head on scored positions."""
     padding = copy.copy(engine)
     padding.packs = False
     head = engine.model.get_output_embeddings()
@@ -129,16 +124,14 @@ def _padded(sequences: list[list[int]]) -> torch.Tensor:
 
 
 def lm_eval_scoring(engine: TransformersEngine) -> Callable | None:
-    """Give lm-evaluation-harness's `loglikelihood`, past its tokenisation, or None if it is not installed.
-
-    Its own tokenisation moves white space from the end of the prompt to the response, so the requests would differ.
-    """
+    """Give lm-evaluation-harness's `loglikelihood`, or None if it is not installed."""
     if importlib.util.find_spec("lm_eval") is None:
         print('lm-evaluation-harness is left out: it is not installed (pip install -e ".[benchmark]")')
         return None
     from lm_eval.models.huggingface import HFLM  # optional, and slow to import
 
     harness = HFLM(pretrained=engine.model, tokenizer=engine.tokenizer, batch_size=PEER_BATCH)
+    # Behind its tokenisation, which would move the prompt's last line break to the response.
     return lambda requests: harness._loglikelihood_tokens(
         [(("", ""), request.prompt, request.response) for request in requests], disable_tqdm=True
     )
@@ -159,7 +152,7 @@ def compare(engine: TransformersEngine, requests: list[ScoreRequest], pairs: int
         "ratio_naive": partial(plain_loop, engine, size=PEER_BATCH),
     }
     present = {name: peer for name, peer in peers.items() if peer}
-    ratios: dict[str, list[float]] = {name: [] for name in present}
+    ratios = {name: [] for name in present}
     tokens = sum(int(request.scored.sum()) for request in requests)
     print(f"{len(requests)} responses, {tokens} scored tokens, {torch.get_num_threads()} threads, {engine.model.dtype}")
     for scoring in (ours, *present.values()):
@@ -181,12 +174,9 @@ def seconds(scoring: Callable, requests: list[ScoreRequest]) -> float:
 
 def peak_memory(options: argparse.Namespace) -> dict[str, float]:
     """Give the MiB above the loaded model for one response of each length, each in a process of its own."""
-    peaks = {}
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        for length in options.lengths:
-            peaks[str(length)] = pool.apply(peak_of, (options.model, options.dtype, options.threads, length))
-            print(f"{length} tokens: {peaks[str(length)]:.0f} MiB above the weights")
-    return peaks
+        loading = (options.model, options.dtype, options.threads)
+        return {str(length): pool.apply(peak_of, (*loading, length)) for length in options.lengths}
 
 
 def peak_of(folder: str, dtype: str, threads: int, length: int) -> float:

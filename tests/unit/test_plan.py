@@ -243,7 +243,6 @@ def test_every_key_of_the_schema_is_described_and_has_a_default_or_is_required()
 def test_settings_come_from_the_config_and_seeds_add_up():
     plan = load_plan(CONFIG | {"seed": 100})
     assert plan.model_settings("small") == ModelSettings(dtype="bfloat16", format="plain")
-    assert plan.execution("small") == Execution(token_budget=64)
     assert plan.sampling("explore") == Sampling(samples=4, temperature=0.6, seed=100)
     assert plan.training("tuned") == Training(max_steps=3, seed=100)
     assert plan.training("main.big.random.5") == Training(max_steps=3, seed=105)

@@ -117,7 +117,6 @@ def test_the_fingerprint_holds_settings_sampling_and_questions_but_not_how_fast_
 
     first = fingerprint()
     assert fingerprint(execution=Execution(token_budget=50)) == first
-    assert fingerprint(settings=ModelSettings(format="plain", own_rollouts="recorded")) == first
     assert fingerprint(settings=ModelSettings(format="plain", window=90)) != first
     assert fingerprint(temperature=0.5) != first
     assert fingerprint(questions={"q0": QUESTIONS["q0"]}) != first

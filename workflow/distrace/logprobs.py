@@ -71,8 +71,6 @@ def score_rollouts(
     artifacts.require_made_from(rollouts, "questions", questions)
     card = read_card(model)
     own = _wrote(card, settings, rollouts)
-    if own and settings.own_rollouts == "recorded":
-        raise DistraceError(f"model {card.name!r}: own_rollouts 'recorded' is not there yet; use 'score'")
     identity = _identity(rollouts, card, settings, context, sentences)
     engine = load_engine(card, settings, execution)
     scorer = Scorer(engine, load_format(settings, engine.tokenizer), own)
@@ -98,7 +96,7 @@ def _identity(rollouts: Path, card: Card, settings: ModelSettings, context: str,
         "version": NODE_VERSIONS["logprobs"],
         "rollouts": artifacts.metadata(rollouts).fingerprint,
         "model": card.fingerprint,
-        "settings": asdict(settings) | {"own_rollouts": None},
+        "settings": asdict(settings),
         "context": context,
     }
     if _window(context) is None:

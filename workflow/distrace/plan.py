@@ -19,7 +19,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from distrace.errors import DistraceError
 from distrace.prompts import format_text
-from distrace.settings import Execution, ModelSettings, Sampling, Training
+from distrace.settings import ModelSettings, Sampling, Training
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 RESULTS = "results"
@@ -101,9 +101,6 @@ class Plan:
         """Give how a model is run; a prompt format of the user's is its text, not its path."""
         config = self.model_config(name)
         return _pick(ModelSettings, config | {"format": format_text(config["format"])})
-
-    def execution(self, name: str) -> Execution:
-        return _pick(Execution, self.model_config(name))
 
     def samplings(self, imported: bool) -> list[str]:
         """Give the names of the samplings that take responses from a file, or of those that run a model."""

@@ -39,7 +39,7 @@ def sample_rollouts(
         "version": NODE_VERSIONS["rollouts"],
         "questions": artifacts.metadata(questions).fingerprint,
         "model": card.fingerprint,
-        "settings": asdict(settings) | {"own_rollouts": None},
+        "settings": asdict(settings),
         "sampling": asdict(sampling),
     }
     engine = load_engine(card, settings, execution)

@@ -18,7 +18,6 @@ class ModelSettings:
     attention: str = "sdpa"
     window: int | None = None  # tokens of prompt and response together; None: what the model's config says
     trust_remote_code: bool = False
-    own_rollouts: str = "score"  # or "recorded": log-probs kept at sampling time serve as this scorer's own
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,6 @@ class Execution:
 
     token_budget: int | None = None  # tokens in one batch, padding counted; None: found from the free memory
     gpus: int = 0
-    concurrency: int = 16  # open requests to a server
-    url: str | None = None  # of an OpenAI-compatible server, up to and with /v1
 
 
 @dataclass(frozen=True)
