@@ -2,6 +2,7 @@
 import re
 import sys
 from dataclasses import asdict
+from os import environ
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -13,8 +14,10 @@ from distrace import plan as planning
 from distrace.errors import DistraceError
 from distrace.identity import NODE_VERSIONS, canonical_json, source_digest
 
-# Jobs find the package beside the rules, also in a conda environment and on a cluster node.
-shell.prefix(f"export PYTHONPATH='{PACKAGE_FOLDER}':${{{{PYTHONPATH:-}}}}; ")
+# Jobs find this Python, though its environment be not activated, and the package beside the rules; an environment of
+# conda comes before both.
+environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
+environ["PYTHONPATH"] = ":".join(filter(None, [PACKAGE_FOLDER, environ.get("PYTHONPATH")]))
 
 try:
     plan = planning.load_plan(config)
