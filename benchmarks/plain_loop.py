@@ -18,10 +18,10 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from distrace import artifacts
-from distrace.alignment import encode_prompt, encode_response
+from distrace.alignment import align_generated, decode_generated, encode_prompt, encode_response
 from distrace.models import read_card
 from distrace.plan import Plan, Trace, load_plan, model_path
-from distrace.prompts import load_format, prompt_text, response_pieces
+from distrace.prompts import generated_pieces, load_format, prompt_text, response_pieces
 
 TOLERANCE = 1e-4
 
@@ -50,7 +50,7 @@ def compare(plan: Plan, trace: Trace, count: int, golden: Path | None) -> float:
     student = plan.config["runs"][trace.run]["student"]
     worst = 0.0
     for role, name in (("teacher", trace.teacher), ("student", student), ("distilled", trace.rollouts.author)):
-        expected = sentence_probabilities(plan, name, responses, labelled)
+        expected = sentence_probabilities(plan, name, trace.rollouts.author, responses, labelled)
         found = dict(zip(labelled.select("rollout_id", "sentence").iter_rows(), labelled[f"p_{role}"], strict=True))
         gap = max(abs(found[key] - value) for key, value in expected.items())
         print(f"{trace.rollouts.folder}, {role} {name}: {len(expected)} sentences, largest difference {gap:.2g}")
@@ -67,7 +67,7 @@ def _responses(plan: Plan, trace: Trace) -> pl.DataFrame:
 
 
 @torch.inference_mode()
-def sentence_probabilities(plan: Plan, name: str, responses: list[dict], labelled: pl.DataFrame) -> dict:
+def sentence_probabilities(plan: Plan, name: str, author: str, responses: list[dict], labelled: pl.DataFrame) -> dict:
     """Give p(s) of each labelled sentence by (rollout_id, sentence)."""
     card, settings = read_card(Path(model_path(name))), plan.model_settings(name)
     tokenizer = AutoTokenizer.from_pretrained(card.location, revision=card.revision)
@@ -76,7 +76,11 @@ def sentence_probabilities(plan: Plan, name: str, responses: list[dict], labelle
     found = {}
     for response in responses:
         prompt = encode_prompt(tokenizer, prompt_text(form, response["question"]))
-        aligned = encode_response(tokenizer, response_pieces(form, response["text"], response["answer_start"]))
+        if name == author:  # a model is scored on the very tokens that it sampled
+            written = generated_pieces(form, decode_generated(tokenizer, response["token_ids"]))
+            aligned = align_generated(tokenizer, response["token_ids"], written)
+        else:
+            aligned = encode_response(tokenizer, response_pieces(form, response["text"], response["answer_start"]))
         ids = torch.tensor([prompt + aligned.token_ids.tolist()])
         logprobs = model(ids).logits[0].log_softmax(1)
         spans: dict[int, list[float]] = {}
