@@ -13,7 +13,7 @@ from conftest import new_folder, planned_jobs, snakemake
 
 from distrace import artifacts
 
-CHEAP = {"provenance", "positions", "report", "everything", "all"}
+CHEAP = {"provenance", "positions", "validation", "report", "everything", "all"}
 
 
 def arrow_files(folder: Path) -> list[Path]:
