@@ -23,7 +23,6 @@ from distrace.settings import ModelSettings, Sampling, Training
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 RESULTS = "results"
-FULL = "full"
 
 
 @dataclass(frozen=True)
