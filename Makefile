@@ -29,13 +29,17 @@ format: .venv/installed
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-# The local build label of torch (+cpu) is left out, so that the lock holds on machines with other builds.
+COMPILE = $(BIN)/pip-compile --quiet --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url \
+	--no-emit-find-links --no-emit-trusted-host --no-emit-options
+# The local build label of torch (+cpu) is left out, so that the locks hold on machines with other builds.
+UNLABEL = sed -i 's/^\(torch==[^+]*\)+.*/\1/'
+
 lock:
 	$(BIN)/pip install --quiet pip-tools
-	$(BIN)/pip-compile --quiet --extra test --allow-unsafe --strip-extras --no-header --no-annotate \
-		--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options \
-		--output-file requirements.lock pyproject.toml
-	sed -i 's/^\(torch==[^+]*\)+.*/\1/' requirements.lock
+	$(COMPILE) --extra test --output-file requirements.lock pyproject.toml
+	$(UNLABEL) requirements.lock
+	$(COMPILE) --extra benchmark --constraint requirements.lock --output-file requirements-benchmark.lock pyproject.toml
+	$(UNLABEL) requirements-benchmark.lock
 
 clean:
 	rm -rf .venv results/[!.]* logs .snakemake

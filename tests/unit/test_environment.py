@@ -4,9 +4,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+LOCKS = ["requirements.lock", "requirements-benchmark.lock"]
 
 
 def normalised(name: str) -> str:
@@ -18,8 +20,13 @@ def pins(lines: list[str]) -> dict[str, str]:
     return {normalised(name): version for name, version in found}
 
 
-def locked() -> dict[str, str]:
-    return pins((ROOT / "requirements.lock").read_text().splitlines())
+def locked(name: str = "requirements.lock") -> dict[str, str]:
+    return pins((ROOT / name).read_text().splitlines())
+
+
+def project_dependencies() -> set[str]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    return {normalised(re.split(r"[=<>]", dependency)[0]) for dependency in project["dependencies"]}
 
 
 def test_the_conda_environment_has_the_pins_of_the_lock():
@@ -34,11 +41,24 @@ def test_the_conda_environment_has_the_pins_of_the_lock():
 
 
 def test_every_dependency_of_the_project_is_locked_and_in_the_conda_environment():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    names = {normalised(re.split(r"[=<>]", dependency)[0]) for dependency in project["dependencies"]}
+    names = project_dependencies()
     assert names <= set(locked())
     assert all(name in (ROOT / "envs/distrace.yaml").read_text().replace("_", "-").lower() for name in names)
 
 
-def test_torch_is_pinned_without_a_local_build():
-    assert locked()["torch"] == "2.13.0"
+@pytest.mark.parametrize("name", LOCKS)
+def test_torch_is_pinned_without_a_local_build(name):
+    assert locked(name)["torch"] == "2.13.0"
+
+
+@pytest.mark.parametrize("name", LOCKS)
+def test_a_lock_holds_pins_alone_and_no_place_to_fetch_them_from(name):
+    lines = (ROOT / name).read_text().splitlines()
+    assert [line for line in lines if line and not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.]+|#.*", line)] == []
+
+
+def test_the_lock_of_the_benchmarks_has_the_pins_of_the_lock_and_the_harness():
+    shared = locked().keys() & locked("requirements-benchmark.lock").keys()
+    assert project_dependencies() <= shared
+    assert {name: locked("requirements-benchmark.lock")[name] for name in shared} == {n: locked()[n] for n in shared}
+    assert "lm-eval" in locked("requirements-benchmark.lock")

@@ -1,6 +1,7 @@
 """Fine-tuning and fresh models, on a model of a few thousand weights."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from distrace.errors import DistraceError
 from distrace.finetune import tokenised, write_finetuned
 from distrace.fresh import Fresh, train_tokenizer, write_fresh
 from distrace.identity import short_id
-from distrace.models import read_card
+from distrace.models import folder_card, read_card, write_card
 from distrace.settings import ModelSettings, Training
 
 PLAIN = ModelSettings(format="plain")
@@ -130,3 +131,24 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path, base, ques
 def test_no_usable_example_is_an_error_that_says_why(tmp_path, base, questions):
     with pytest.raises(DistraceError, match="more than max_length 2"):
         train(tmp_path, base, questions, replace(TRAINING, max_length=2))
+
+
+def test_code_that_comes_with_a_tokenizer_runs_where_the_model_is_trusted(tmp_path, base, questions, monkeypatch):
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    monkeypatch.setattr("builtins.input", lambda _: "n")
+    weights = Path(shutil.copytree(read_card(base).location, tmp_path / "weights"))
+    (weights / "own.py").write_text(
+        "from transformers import PreTrainedTokenizerFast\n\n\nclass OwnTokenizer(PreTrainedTokenizerFast):\n    pass\n"
+    )
+    described = json.loads((weights / "tokenizer_config.json").read_text())
+    described |= {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": [None, "own.OwnTokenizer"]}}
+    (weights / "tokenizer_config.json").write_text(json.dumps(described))
+    write_card(tmp_path / "model.json", folder_card("own", str(weights)))
+    with pytest.raises(ValueError, match="custom code"):
+        train(tmp_path / "distrusted", tmp_path / "model.json", questions)
+    loaded = []
+    tokenise = finetune.tokenised
+    monkeypatch.setattr(finetune, "tokenised", lambda *args: loaded.append(type(args[1]).__name__) or tokenise(*args))
+    trust = replace(PLAIN, trust_remote_code=True)
+    write_finetuned("tuned", tmp_path / "model.json", trust, TRAINING, [questions], tmp_path / "tuned" / "model.json")
+    assert loaded == ["OwnTokenizer"]

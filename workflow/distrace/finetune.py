@@ -15,7 +15,7 @@ import polars as pl
 import torch
 from datasets import Dataset, disable_progress_bars
 from peft import LoraConfig
-from transformers import AutoModelForCausalLM, AutoTokenizer, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
+from transformers import AutoModelForCausalLM, PreTrainedTokenizerBase, PrinterCallback, TrainerCallback
 from transformers.utils.logging import disable_progress_bar
 from trl import SFTConfig, SFTTrainer
 
@@ -23,7 +23,7 @@ from distrace import artifacts, command
 from distrace.alignment import AlignmentError, encode_prompt, encode_response
 from distrace.errors import DistraceError
 from distrace.identity import NODE_VERSIONS, digest
-from distrace.models import Card, folder_card, read_card, write_card
+from distrace.models import Card, folder_card, load_tokenizer, read_card, write_card
 from distrace.prompts import load_format, prompt_text, response_pieces
 from distrace.settings import ModelSettings, Training
 
@@ -60,7 +60,7 @@ def write_finetuned(
         "training": asdict(training),
     }
     wanted = _selected(questions, rollouts, selection) if selection else _solutions(questions)
-    tokenizer = AutoTokenizer.from_pretrained(card.location, revision=card.revision)
+    tokenizer = load_tokenizer(card, settings.trust_remote_code)
     examples, rejects = tokenised(wanted, tokenizer, settings, training.max_length)
     if not examples:
         raise DistraceError(f"model {name!r}: no example is left to learn from; first reason: {rejects[:1]}")

@@ -70,5 +70,12 @@ def read_card(path: Path) -> Card:
     return card
 
 
+def load_tokenizer(card: Card, trust_remote_code: bool):
+    """Load a model's tokenizer without its weights; code that comes with it runs only where it is trusted."""
+    from transformers import AutoTokenizer  # seconds that the model node need not spend
+
+    return AutoTokenizer.from_pretrained(card.location, revision=card.revision, trust_remote_code=trust_remote_code)
+
+
 if __name__ == "__main__":
     command.run(write_model)
