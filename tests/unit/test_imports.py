@@ -2,9 +2,13 @@ import json
 
 import pytest
 from builders import rejects_of, write_questions
+from tiny import tiny_tokenizer
 
 from distrace import artifacts
+from distrace.errors import DistraceError
 from distrace.imports import Responses, write_imported
+from distrace.models import Card, write_card
+from distrace.settings import ModelSettings
 
 QUESTIONS = {"1+1?": "2", "2+2?": "4"}
 MISSING = "no response to this question in the file"
@@ -107,3 +111,78 @@ def test_the_same_content_in_another_file_gives_the_same_rollouts(imported, tmp_
     assert (tmp_path / "0.arrow").read_bytes() == first
     imported(both("x"), author="other")
     assert (tmp_path / "0.arrow").read_bytes() != first
+
+
+@pytest.fixture
+def author(tmp_path):
+    """The author's model, of which the tokenizer alone is there, and its settings, as options."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "weights")
+    write_card(tmp_path / "model.json", Card("big", str(tmp_path / "weights"), None, "print of big"))
+    return {"model": tmp_path / "model.json", "model_settings": ModelSettings(format="plain")}
+
+
+@pytest.fixture
+def with_tokens(tmp_path, author):
+    """Give a function that imports a row to the first question with its tokens; it gives rollouts and reasons."""
+
+    def run(row: dict, **options) -> tuple[list[dict], list[str]]:
+        (tmp_path / "source.jsonl").write_text(json.dumps({"question": "1+1?"} | row))
+        questions = write_questions(tmp_path / "q.arrow", {"1+1?": "2"})
+        settings = Responses(str(tmp_path / "source.jsonl"), token_ids="ids", logprobs="values")
+        write_imported("big", questions, settings, tmp_path / "0.arrow", **author | options)
+        found = artifacts.read(tmp_path / "0.arrow", "rollouts").to_dicts()
+        return found, [r["reason"] for r in rejects_of(tmp_path / "0.arrow") if r["reason"] != MISSING]
+
+    return run
+
+
+def test_tokens_and_log_probs_are_taken_as_they_are(with_tokens, tmp_path):
+    characters = [token for char in "So 2." for token in tiny_tokenizer()(char).input_ids]
+    assert characters != tiny_tokenizer()("So 2.").input_ids
+    values = [-0.5 * n for n in range(len(characters))]
+    for row in (
+        {"response": "So 2.", "ids": characters, "values": values},
+        {"response": ["So 2."], "ids": [characters], "values": [values]},
+    ):
+        [found], reasons = with_tokens(row)
+        assert (found["token_ids"], found["logprobs"], reasons) == (characters, values, [])
+    identity = artifacts.metadata(tmp_path / "0.arrow").identity
+    assert (identity["model"], identity["settings"]["format"]) == ("print of big", "plain")
+    assert identity["responses"]["token_ids"] == "ids"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"response": "So 3."}, "not what its own tokens decode to"),
+        ({"response": "So 2"}, "The tokens end in 'So 2.', the text in 'So 2'"),
+        ({"response": "So 2.", "ids": None}, "column 'ids' holds no list of numbers for each response but 'None'"),
+        ({"response": "So 2.", "ids": ["a"]}, "column 'ids' holds no list of numbers"),
+        ({"response": "So 2.", "ids": [1.5]}, "column 'ids' holds no token ids but '[1.5]'"),
+        ({"response": "So 2.", "ids": [-1]}, "column 'ids' holds no token ids but '[-1]'"),
+        ({"response": "So 2.", "values": [-1.0]}, "tokens but 1 log-probs"),
+        ({"response": "So 2.", "values": [None]}, "column 'values' holds no list of numbers"),
+        ({"response": ["So 2."]}, "column 'ids' holds no list of numbers"),
+        (
+            {"response": ["So 2.", "2"], "ids": [[1]]},
+            "no list of numbers for each response but '[[1]]'",
+        ),
+    ],
+)
+def test_a_response_whose_tokens_do_not_fit_is_rejected(with_tokens, row, reason):
+    ids = tiny_tokenizer()("So 2.").input_ids
+    rows, [found] = with_tokens({"ids": ids, "values": [-1.0] * len(ids)} | row)
+    assert rows == []
+    assert reason in found
+
+
+def test_tokens_are_read_with_the_authors_tokenizer_only(with_tokens):
+    with pytest.raises(DistraceError, match="--model and --model-settings"):
+        with_tokens({"response": "2", "ids": [1], "values": [-1.0]}, model=None)
+
+
+def test_without_tokens_the_fingerprint_is_what_it_was(imported, tmp_path):
+    imported(both("x"))
+    read = artifacts.metadata(tmp_path / "0.arrow").identity["settings"]
+    assert read == {"file": None, "question": "question", "response": "response", "reasoning": None}

@@ -155,6 +155,11 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         ("questions/test/grader", {"pattern": "("}, "questions.test.grader.pattern: '(' is no regular expression"),
         ("runs/main/habits", {"open": "("}, "runs.main.habits.open: '(' is no regular expression"),
         ("sampling/answer/responses", {"file": "x.jsonl"}, "'answer' takes responses from a file, the same for every"),
+        (
+            "sampling/explore/responses",
+            {"file": "x.jsonl", "logprobs": "values"},
+            "sampling.explore.responses: `logprobs` need `token_ids`",
+        ),
         ("training/short/micro_batch_size", 3, "training.short: batch_size must be a multiple of micro_batch_size"),
     ],
 )
@@ -263,6 +268,16 @@ def test_a_distilled_model_runs_as_the_student_it_starts_from(plan):
     assert plan.base_of("main.big.random.0") == "small"
     assert plan.model_settings("main.big.random.0") == plan.model_settings("small")
     assert plan.base_of("tuned") == "small"
+
+
+def test_recorded_log_probs_are_taken_for_own_responses_in_the_full_context_alone():
+    plan = load_plan(config_with("models/small/own_log_probs", "recorded"))
+    distilled = "main.big.random.0"
+    assert plan.takes_recorded("small", "small", "full")
+    assert plan.takes_recorded(distilled, distilled, "full")
+    assert not plan.takes_recorded("small", distilled, "full")
+    assert not plan.takes_recorded("small", "small", "window-3")
+    assert not plan.takes_recorded("big", "big", "full")
 
 
 def test_every_model_of_a_run_answers_every_set_of_test_questions(plan):

@@ -1,40 +1,67 @@
 """The imported rollouts node: ready-made responses of an author, from a file.
 
-Run by the workflow as `python -m distrace.imports --author NAME --questions FILE --settings JSON --out FILE`.
+With the tokens that the author sampled, and their log-probs, imported responses are as good as those that the workflow
+samples itself: the author is then taken to have written in the prompt format and settings that the config gives it.
+Run by the workflow as `python -m distrace.imports --author NAME --questions FILE --settings JSON --out FILE`, with
+`--model FILE --model-settings JSON` of the author where tokens are imported.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from distrace import artifacts, command
+from distrace.alignment import AlignmentError
+from distrace.errors import DistraceError
 from distrace.identity import NODE_VERSIONS, short_id
+from distrace.models import load_tokenizer, read_card
+from distrace.prompts import align_own, load_format
 from distrace.rows import BadRow, file_digest, read_rows, refuse_surrogates, text_reader
+from distrace.settings import ModelSettings
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Responses:
-    """The file, and its columns with the question, the response (or a list of them) and the reasoning before it."""
+    """The file, and its columns: the question, the response (or a list of them), the reasoning before it, its tokens.
+
+    `token_ids` are all tokens that the author sampled for a response but the one that ends it, glue included;
+    `logprobs` their natural-log probabilities at temperature 1.
+    """
 
     file: str
     question: str = "question"
     response: str = "response"
     reasoning: str | None = None
+    token_ids: str | None = None
+    logprobs: str | None = None
 
 
-def write_imported(author: str, questions: Path, settings: Responses, out: Path) -> None:
+# What a response consists of: its text, where its answer starts, and its tokens with their log-probs.
+Response = tuple[str, int, list[int] | None, list[float] | None]
+
+
+def write_imported(
+    author: str,
+    questions: Path,
+    settings: Responses,
+    out: Path,
+    model: Path | None = None,
+    model_settings: ModelSettings | None = None,
+) -> None:
     """Write the responses to the questions of one part; responses to other questions belong to other parts.
 
     A row that cannot be read is rejected in every part, since nothing says which part it belongs to. A question to
-    which the file holds no response is rejected, too.
+    which the file holds no response is rejected, too. Tokens must decode to the text in the format of the author's
+    `model_settings`, or the row is rejected.
     """
     wanted = artifacts.read(questions, "questions", ["question_id"])["question_id"].to_list()
     known = set(wanted)
     rows, rejects, samples = [], [], Counter()
+    require_own = _own_tokens(author, settings, model, model_settings)
     read = text_reader(settings.question)
     for number, row in enumerate(read_rows(Path(settings.file))):
         try:
@@ -43,8 +70,11 @@ def write_imported(author: str, questions: Path, settings: Responses, out: Path)
             question_id = short_id(read(row))
             if question_id not in known:
                 continue
-            for text, answer_start in _responses(row, settings):
-                rows.append(_rollout(author, question_id, samples[question_id], text, answer_start))
+            responses = _responses(row, settings)
+            for response in responses:
+                require_own(response)
+            for response in responses:
+                rows.append(_rollout(author, question_id, samples[question_id], response))
                 samples[question_id] += 1
         except BadRow as error:
             rejects.append({"source": settings.response, "row": number, "reason": str(error)})
@@ -59,18 +89,66 @@ def write_imported(author: str, questions: Path, settings: Responses, out: Path)
         "questions": artifacts.metadata(questions).fingerprint,
         "author": author,
         "file": file_digest(Path(settings.file)),
-        "settings": asdict(settings) | {"file": None},
-    }
+    } | _described(settings, model, model_settings)
     artifacts.write_with_rejects(out, "rollouts", rows, rejects, identity, len(rows) + len(rejects))
 
 
-def _responses(row: Mapping, settings: Responses) -> list[tuple[str, int]]:
-    """Give text and answer start of each response in a row."""
+def _described(settings: Responses, model: Path | None, model_settings: ModelSettings | None) -> dict:
+    """Give the part of the identity that says what was read, and who wrote it in which settings if that is known."""
+    read = asdict(settings) | {"file": None}
+    if settings.token_ids:
+        return {"responses": read, "model": read_card(model).fingerprint, "settings": asdict(model_settings)}
+    return {"settings": {key: value for key, value in read.items() if key not in ("token_ids", "logprobs")}}
+
+
+def _own_tokens(
+    author: str, settings: Responses, model: Path | None, model_settings: ModelSettings | None
+) -> Callable[[Response], None]:
+    """Give a function that raises BadRow unless a response's tokens decode to its text."""
+    if not settings.token_ids:
+        return lambda response: None
+    if model is None or model_settings is None:
+        raise DistraceError(f"token_ids of {author!r} can only be read with its --model and --model-settings")
+    tokenizer = load_tokenizer(read_card(model), model_settings.trust_remote_code)
+    form = load_format(model_settings, tokenizer)
+
+    def check(response: Response) -> None:
+        text, _, token_ids, _ = response
+        try:
+            align_own(form, tokenizer, token_ids, text)
+        except AlignmentError as error:
+            found = tokenizer.decode(token_ids)
+            raise BadRow(f"{error} The tokens end in {found[-30:]!r}, the text in {text[-30:]!r}") from error
+
+    return check
+
+
+def _responses(row: Mapping, settings: Responses) -> list[Response]:
+    """Give the responses in a row."""
     texts = _as_list(row, settings.response)
     reasonings = _as_list(row, settings.reasoning) if settings.reasoning else [""] * len(texts)
     if len(reasonings) != len(texts):
         raise BadRow(f"{len(texts)} responses but {len(reasonings)} reasonings")
-    return [(reasoning + text, len(reasoning)) for reasoning, text in zip(reasonings, texts, strict=True)]
+    tokens = _numbers(row, settings, settings.token_ids, len(texts))
+    logprobs = _numbers(row, settings, settings.logprobs, len(texts))
+    for ids, values in zip(tokens, logprobs, strict=True):
+        if ids is not None and not all(type(i) is int and 0 <= i < 2**31 for i in ids):
+            raise BadRow(f"column {settings.token_ids!r} holds no token ids but {str(ids)[:40]!r}")
+        if values is not None and len(values) != len(ids):
+            raise BadRow(f"{len(ids)} tokens but {len(values)} log-probs")
+    parts = zip(reasonings, texts, tokens, logprobs, strict=True)
+    return [(reasoning + text, len(reasoning), ids, values) for reasoning, text, ids, values in parts]
+
+
+def _numbers(row: Mapping, settings: Responses, column: str | None, count: int) -> list[list | None]:
+    """Give the numbers that a column holds for each response, in the same form as the responses; None without any."""
+    if column is None:
+        return [None] * count
+    value = row.get(column)
+    lists = value if isinstance(row.get(settings.response), list) else [value]
+    if not isinstance(lists, list) or len(lists) != count or not all(map(_is_numbers, lists)):
+        raise BadRow(f"column {column!r} holds no list of numbers for each response but {str(value)[:40]!r}")
+    return lists
 
 
 def _as_list(row: Mapping, column: str) -> list[str]:
@@ -83,15 +161,20 @@ def _as_list(row: Mapping, column: str) -> list[str]:
     return texts
 
 
-def _rollout(author: str, question_id: str, sample: int, text: str, answer_start: int) -> dict:
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(type(number) in (int, float) for number in value)
+
+
+def _rollout(author: str, question_id: str, sample: int, response: Response) -> dict:
+    text, answer_start, token_ids, logprobs = response
     return {
         "rollout_id": short_id(author, question_id, sample, text),
         "question_id": question_id,
         "sample": sample,
         "text": text,
         "answer_start": answer_start,
-        "token_ids": None,
-        "logprobs": None,
+        "token_ids": token_ids,
+        "logprobs": logprobs,
         "finish_reason": "imported",
     }
 

@@ -8,6 +8,7 @@ asked for its own responses in the format it wrote them in, sees the very tokens
 - `alone`: the response so far without the question; the first token follows the tokenizer's BOS token, or its EOS token
   where there is no BOS.
 
+An author's own log-probs in context `full` can also be those that were recorded when it wrote (`--log-probs recorded`).
 The format's glue stays in every context, since it tells a model which part of a response it is in. Tokens are the same
 in all contexts.
 Run by the workflow as `python -m distrace.logprobs --rollouts FILE --questions FILE --sentences FILE --model FILE
@@ -24,22 +25,15 @@ import polars as pl
 import pyarrow as pa
 
 from distrace import artifacts, command
-from distrace.alignment import (
-    Aligned,
-    AlignmentError,
-    align_generated,
-    decode_generated,
-    encode_prompt,
-    encode_response,
-    owners,
-)
+from distrace.alignment import Aligned, AlignmentError, encode_prompt, encode_response, owners
 from distrace.batches import Progress, forget_batches, run_batches
 from distrace.engines import load_engine
 from distrace.engines.requests import ScoreRequest
 from distrace.errors import DistraceError
 from distrace.identity import NODE_VERSIONS
-from distrace.models import Card, read_card
-from distrace.prompts import Format, generated_pieces, load_format, prompt_text, response_pieces
+from distrace.models import Card, load_tokenizer, read_card
+from distrace.prompts import Format, align_own, load_format, prompt_text, response_pieces
+from distrace.recorded import recorded_rows
 from distrace.rows import BadRow
 from distrace.settings import Execution, ModelSettings
 
@@ -66,10 +60,19 @@ def score_rollouts(
     context: str,
     out: Path,
     sentences: Path | None = None,
+    log_probs: str = "computed",
 ) -> None:
-    """Write the log-probs and ranks of all tokens that carry text; what cannot be aligned or is too long, reject."""
+    """Write the log-probs and ranks of all tokens that carry text; what cannot be aligned or is too long, reject.
+
+    With `log_probs` "recorded", those of the author's own responses in context `full` are taken from the rollouts.
+    """
     artifacts.require_made_from(rollouts, "questions", questions)
     card = read_card(model)
+    if log_probs not in ("computed", "recorded"):
+        raise DistraceError(f"log-probs are computed or recorded, not {log_probs!r}")
+    if log_probs == "recorded":
+        _take_recorded(rollouts, card, settings, context, out)
+        return
     own = _wrote(card, settings, rollouts)
     identity = _identity(rollouts, card, settings, context, sentences)
     engine = load_engine(card, settings, execution)
@@ -82,6 +85,24 @@ def score_rollouts(
     rows = _rows(kept, scores)
     artifacts.write_with_rejects(out, "logprobs", rows, rejects, identity, len(responses))
     forget_batches(out)
+
+
+def _take_recorded(rollouts: Path, card: Card, settings: ModelSettings, context: str, out: Path) -> None:
+    if context != "full":
+        raise DistraceError(f"log-probs were recorded in context 'full', none in {context!r}: compute them")
+    written = artifacts.metadata(rollouts, "rollouts").identity
+    if not _wrote(card, settings, rollouts) or written["settings"] != asdict(settings):
+        raise DistraceError(
+            f"{rollouts} does not hold log-probs of model {card.name!r} ({card.fingerprint}) in the settings "
+            f"{asdict(settings)}: it was written by {written.get('model')} in {written.get('settings')}; run the "
+            "author again, or set own_log_probs: computed"
+        )
+    identity = _identity(rollouts, card, settings, context, None) | {"log_probs": "recorded"}
+    tokenizer = load_tokenizer(card, settings.trust_remote_code)
+    responses = artifacts.read(rollouts, "rollouts", ["rollout_id", "text", "token_ids", "logprobs"])
+    rows, rejects = recorded_rows(responses, load_format(settings, tokenizer), tokenizer)
+    log.info("%d responses with recorded log-probs, %d rejected", len(rows), len(rejects))
+    artifacts.write_with_rejects(out, "logprobs", rows, rejects, identity, len(responses))
 
 
 def _wrote(card: Card, settings: ModelSettings, rollouts: Path) -> bool:
@@ -151,12 +172,9 @@ def requested(
 
 def _aligned(response: dict, scorer: Scorer) -> Aligned:
     tokenizer, text, tokens = scorer.engine.tokenizer, response["text"], response["token_ids"]
-    if not scorer.own or tokens is None:
-        return encode_response(tokenizer, response_pieces(scorer.form, text, response["answer_start"]))
-    pieces = generated_pieces(scorer.form, decode_generated(tokenizer, tokens))
-    if "".join(piece.text for piece in pieces if piece.start is not None) != text:
-        raise AlignmentError("the text is not what its own tokens decode to; was it edited?")
-    return align_generated(tokenizer, tokens, pieces)
+    if scorer.own and tokens is not None:
+        return align_own(scorer.form, tokenizer, tokens, text)
+    return encode_response(tokenizer, response_pieces(scorer.form, text, response["answer_start"]))
 
 
 def _in_context(response: dict, aligned: Aligned, scorer: Scorer, context: str) -> list[ScoreRequest]:

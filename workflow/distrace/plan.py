@@ -101,6 +101,10 @@ class Plan:
         config = self.model_config(name)
         return _pick(ModelSettings, config | {"format": format_text(config["format"])})
 
+    def takes_recorded(self, scorer: str, author: str, context: str) -> bool:
+        """Tell whether a scorer's log-probs are those recorded when it wrote the responses itself."""
+        return scorer == author and context == "full" and self.model_config(scorer)["own_log_probs"] == "recorded"
+
     def samplings(self, imported: bool) -> list[str]:
         """Give the names of the samplings that take responses from a file, or of those that run a model."""
         return [name for name, sampling in self.config["sampling"].items() if bool(sampling["responses"]) == imported]
@@ -281,6 +285,9 @@ def _wrong_references(config: dict) -> Iterable[str]:
         yield from _wrong_model(config, name, model["source"])
     for name, run in config["runs"].items():
         yield from _wrong_run(config, f"runs.{name}", run)
+    for name, sampling in config["sampling"].items():
+        if (responses := sampling["responses"]) and responses["logprobs"] and not responses["token_ids"]:
+            yield f"sampling.{name}.responses: `logprobs` need `token_ids`, the tokens that they belong to"
     for name, training in config["training"].items():
         if training["batch_size"] % training["micro_batch_size"]:
             yield f"training.{name}: batch_size must be a multiple of micro_batch_size"

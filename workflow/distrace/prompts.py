@@ -37,7 +37,7 @@ from pathlib import Path
 import jinja2
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from distrace.alignment import AlignmentError
+from distrace.alignment import Aligned, AlignmentError, align_generated, decode_generated
 from distrace.errors import DistraceError
 from distrace.settings import ModelSettings
 
@@ -148,6 +148,17 @@ def parse_response(form: Format, generated: str) -> tuple[str, int]:
     """
     begin, end, answer_begin, answer_end = _parsed(form.glue, generated)
     return generated[begin:end] + generated[answer_begin:answer_end], end - begin
+
+
+def align_own(form: Format, tokenizer, token_ids: list[int], text: str) -> Aligned:
+    """Say which characters of its text the very tokens of a response carry, glue included, as the model wrote them.
+
+    Raises AlignmentError if the tokens do not decode to the text.
+    """
+    pieces = generated_pieces(form, decode_generated(tokenizer, token_ids))
+    if "".join(piece.text for piece in pieces if piece.start is not None) != text:
+        raise AlignmentError("the text is not what its own tokens decode to; was it edited?")
+    return align_generated(tokenizer, token_ids, pieces)
 
 
 def _written(glue: Glue, text: str, answer_start: int) -> list[tuple[str, int | None]]:

@@ -1,5 +1,6 @@
 # The plan that follows from the config, and the functions that rules share.
 import re
+import shlex
 import sys
 from dataclasses import asdict
 from os import environ
@@ -55,6 +56,25 @@ def parts_of(kind):
 
 def rollout_set(wildcards):
     return planning.RolloutSet(wildcards.author, wildcards.questions, wildcards.sampling)
+
+
+def scoring(key):
+    """Give a function: what a scoring job asks for; little where log-probs were recorded and no model runs."""
+
+    def asked(w):
+        if plan.takes_recorded(w.scorer, w.author, w.context):
+            return {"threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60, "token_budget": None}[key]
+        return plan.model_config(w.scorer)[key]
+
+    return asked
+
+
+def author_of_tokens(wildcards):
+    """Give the options of a job that imports tokens: their author's card and settings."""
+    if not plan.config["sampling"][wildcards.sampling]["responses"]["token_ids"]:
+        return ""
+    settings = shlex.quote(as_json(plan.model_settings(wildcards.author)))
+    return f"--model {planning.model_path(wildcards.author)} --model-settings {settings}"
 
 
 def student_of(wildcards):

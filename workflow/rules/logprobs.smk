@@ -14,18 +14,19 @@ rule logprobs:
         "logs/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.log",
     conda:
         "../../envs/distrace.yaml"
-    threads: lambda w: plan.model_config(w.scorer)["threads"]
+    threads: scoring("threads")
     resources:
-        gpu=lambda w: plan.model_config(w.scorer)["gpus"],
-        token_budget=lambda w: plan.model_config(w.scorer)["token_budget"] or 0,
-        mem_mb=lambda w: plan.model_config(w.scorer)["mem_mb"],
-        runtime=lambda w: plan.model_config(w.scorer)["runtime"],
+        gpu=scoring("gpus"),
+        token_budget=lambda w: scoring("token_budget")(w) or 0,
+        mem_mb=scoring("mem_mb"),
+        runtime=scoring("runtime"),
     params:
         settings=lambda w: as_json(plan.model_settings(w.scorer)),
         sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
+        recorded=lambda w: "--log-probs recorded" if plan.takes_recorded(w.scorer, w.author, w.context) else "",
         version=NODE_VERSIONS["logprobs"],
     shell:
         "python -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} --questions {input.questions} "
-        "{params.sentences} --settings {params.settings:q} --context {wildcards.context} "
+        "{params.sentences} {params.recorded} --settings {params.settings:q} --context {wildcards.context} "
         '--execution \'{{"gpus": {resources.gpu}, "token_budget": {resources.token_budget}}}\' '
         "--out {output.logprobs} 2>&1 | tee {log}"

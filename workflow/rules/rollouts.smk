@@ -34,6 +34,7 @@ rule rollouts:
 rule imported_rollouts:
     input:
         responses=lambda w: plan.config["sampling"][w.sampling]["responses"]["file"],
+        model=lambda w: planning.model_path(w.author) if author_of_tokens(w) else [],
         questions="results/questions/{questions}/{part}.arrow",
     output:
         rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
@@ -50,10 +51,11 @@ rule imported_rollouts:
         runtime=60,
     params:
         settings=lambda w: as_json(plan.config["sampling"][w.sampling]["responses"]),
+        author=author_of_tokens,
         version=NODE_VERSIONS["rollouts"],
     shell:
         "python -m distrace.imports --author {wildcards.author} --questions {input.questions} "
-        "--settings {params.settings:q} --out {output.rollouts} 2>&1 | tee {log}"
+        "--settings {params.settings:q} {params.author} --out {output.rollouts} 2>&1 | tee {log}"
 
 
 rule sentences:
