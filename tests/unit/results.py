@@ -9,6 +9,7 @@ from builders import write_grades, write_lines, write_probabilities, write_quest
 from distrace import artifacts
 from distrace.plan import Plan, RolloutSet, load_plan, ranking_path, selection_path
 from distrace.positions import write_positions
+from distrace.precision import write_precision
 from distrace.provenance import Thresholds, write_provenance
 from distrace.ranking import write_ranking
 from distrace.selection import write_selection
@@ -54,9 +55,9 @@ def question_of(asked: str) -> str:
     return next(question for part in PARTS.values() for question in part if question.startswith(asked))
 
 
-def write_results() -> Plan:
-    """Write all that the report reads into the current folder; give the plan."""
-    plan = load_plan(copy.deepcopy(CONFIG))
+def write_results(config: dict = CONFIG) -> Plan:
+    """Write all that the report of a config in float32 reads into the current folder; give the plan."""
+    plan = load_plan(copy.deepcopy(config))
     for part, answers in PARTS.items():
         write_questions(Path(f"results/questions/test/{part}.arrow"), answers)
         for author, right in (("teacher", True), ("student", False)):
@@ -101,6 +102,23 @@ def _write_trace(plan: Plan, part: str) -> None:
     ]
     out = Path(f"results/provenance/{trace.folder}/{part}.arrow")
     write_provenance(rollouts, sentences, *scored, Thresholds(0.05, 0.1), out)
+
+
+def write_comparison(plan: Plan, probabilities: dict[str, dict[str, list[float]]]) -> None:
+    """Write the first part of the trace in float32: probabilities of sentences by scorer and rollout id."""
+    [trace] = plan.traces("main")
+    rollouts, sentences = (
+        Path(plan.rollout_parts(kind, trace.rollouts)[0]) for kind in ("rollouts", "sentences/lines")
+    )
+    scorers = plan.scorers(trace).values()
+    own, in_float32 = (
+        [Path(plan.rollout_parts(f"logprobs/{name}/full", trace.rollouts)[0]) for name in names]
+        for names in (scorers, map(plan.in_float32, scorers))
+    )
+    for path, scorer in zip(in_float32, scorers, strict=True):
+        if path not in own:
+            write_probabilities(path, sentences, rollouts, probabilities[scorer])
+    write_precision(rollouts, sentences, own, in_float32, Thresholds(0.05, 0.1), Path(plan.precision_path(trace)))
 
 
 def _write_candidates(plan: Plan) -> None:

@@ -270,6 +270,30 @@ def test_a_distilled_model_runs_as_the_student_it_starts_from(plan):
     assert plan.base_of("tuned") == "small"
 
 
+def test_a_model_in_float32_is_the_same_model_in_another_number_format():
+    plan = load_plan(config_with("models/small/attention", "flash_attention_2"))
+    assert plan.in_float32("small") == "small@float32"
+    assert plan.model_settings("small@float32") == ModelSettings(format="plain")
+    assert plan.model_settings("main.big.random.0@float32") == ModelSettings(format="plain")
+    assert plan.model_config("small@float32")["mem_mb"] == 2 * plan.model_config("small")["mem_mb"]
+    assert model_path("small@float32") == model_path("small")
+    assert plan.in_float32("big") == "big"
+    plan.config["models"]["small"]["engine"] = "server"
+    assert plan.in_float32("small") == "small"
+
+
+def test_the_first_part_of_each_trace_with_another_number_format_is_compared(plan):
+    traces = plan.traces("main")
+    [first, *_] = [t for t in traces if t.rollouts.questions == "gsm"]
+    assert plan.precision_path(first) == f"results/precision/main/big/{first.rollouts.folder}/00.arrow"
+    assert all(plan.precision_path(trace) for trace in traces)
+    assert plan.scorers(first) == {"teacher": "big", "student": "small", "distilled": "main.big.teacher_count.0"}
+    without = load_plan(config_with("runs/main/check_precision", False))
+    assert [without.precision_path(trace) for trace in without.traces("main")] == [None] * len(traces)
+    in_float32 = load_plan(config_with("models/small/dtype", "float32"))
+    assert not any(map(in_float32.precision_path, in_float32.traces("main")))
+
+
 def test_recorded_log_probs_are_taken_for_own_responses_in_the_full_context_alone():
     plan = load_plan(config_with("models/small/own_log_probs", "recorded"))
     distilled = "main.big.random.0"
@@ -277,6 +301,7 @@ def test_recorded_log_probs_are_taken_for_own_responses_in_the_full_context_alon
     assert plan.takes_recorded(distilled, distilled, "full")
     assert not plan.takes_recorded("small", distilled, "full")
     assert not plan.takes_recorded("small", "small", "window-3")
+    assert not plan.takes_recorded("small@float32", "small", "full")
     assert not plan.takes_recorded("big", "big", "full")
 
 

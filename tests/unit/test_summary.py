@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 
 import polars as pl
@@ -8,6 +9,7 @@ from builders import write_grades, write_questions, write_rollouts
 from distrace import artifacts
 from distrace.plan import RolloutSet
 from distrace.provenance import LABELS
+from distrace.report import write_report
 from distrace.summary import (
     accounting,
     accuracy,
@@ -80,6 +82,66 @@ def test_a_selection_is_described_by_its_means(numbers):
     assert (selection["strategy"], selection["teacher"]) == ("longest", "teacher")
     assert (selection["selected"], selection["candidates"]) == (1, 2)
     assert (selection["correct"]["mean"], selection["mean_longest"], selection["mean_teacher_count"]) == (1, 2, 1)
+
+
+@pytest.fixture
+def compared(tmp_path, monkeypatch):
+    """The plan of a run in bfloat16, whose results lie in the current folder: in float32, one label is another."""
+    monkeypatch.chdir(tmp_path)
+    student = {"source": {"folder": "student"}, "dtype": "bfloat16"}
+    plan = results.write_results(results.CONFIG | {"models": results.CONFIG["models"] | {"student": student}})
+    # In bfloat16 the student gave the last sentence 0.1: the Teacher's.
+    in_float32 = {"d0": [0.1, 0.5, 0.5], "d1": [0.5, 0.875]}
+    same = {"d0": [0.9, 0.5, 0.5], "d1": [0.9, 0.9]}
+    results.write_comparison(plan, {"student": in_float32, results.DISTILLED: same})
+    return plan
+
+
+def test_number_formats_are_compared_by_shift_and_by_flipped_labels(compared):
+    [trace] = numbers_of(compared)["runs"]["main"]["traces"]
+    found = trace["precision"]["compared"]
+    assert (found["part"], found["sentences"], found["responses"]) == ("0", 5, 2)
+    assert (found["flipped"]["mean"], found["flipped"]["n"]) == (pytest.approx(1 / 5), 2)
+    flips = {(a, b): n for a, row in found["flips"].items() for b, n in row.items() if n}
+    assert flips == {
+        ("Teacher", "Teacher"): 1,
+        ("Shared", "Shared"): 2,
+        ("Boosted", "Boosted"): 1,
+        ("Teacher", "Shared"): 1,
+    }
+    assert set(found["shifts"]) == {"student", "distilled"}
+    student = found["shifts"]["student"]
+    assert (student["model"], student["dtype"], student["tokens"]) == ("student", "bfloat16", 5)
+    assert student["max"] == pytest.approx(math.log(8.75), abs=1e-6)
+    assert student["mean"] == pytest.approx(math.log(8.75) / 5, abs=1e-6)
+    assert found["shifts"]["distilled"]["max"] == 0
+
+
+def test_the_comparison_of_number_formats_is_accounted_for(compared):
+    names = {entry["artifact"] for entry in numbers_of(compared)["accounting"]}
+    folder = f"{results.DISTILLED}/test/answer"
+    assert {f"results/precision/main/teacher/{folder}", f"results/logprobs/student@float32/full/{folder}"} <= names
+    assert f"results/logprobs/teacher@float32/full/{folder}" not in names
+
+
+def test_the_report_shows_the_comparison_of_number_formats(compared):
+    write_report(compared.config, Path("report"))
+    page = Path("report/index.html").read_text("utf-8")
+    assert "The label of 20.0 %" in page
+    assert "<td>student</td><td>student</td><td>bfloat16</td><td>5</td><td>0.434</td><td>2.169</td>" in page
+
+
+def test_in_float32_there_is_nothing_to_compare(plan, trace):
+    assert trace["precision"] is None
+    assert not any("precision" in path or "@" in path for path in report_inputs(plan))
+
+
+def test_a_served_model_is_said_not_to_be_checked(plan, monkeypatch):
+    monkeypatch.setitem(plan.config["models"]["teacher"], "engine", "server")
+    monkeypatch.setitem(plan.config["models"]["teacher"], "dtype", "bfloat16")
+    [trace] = numbers_of(plan)["runs"]["main"]["traces"]
+    assert trace["precision"] == {"not_checked": ["teacher"], "compared": None}
+    assert not any("precision" in path or "@" in path for path in report_inputs(plan))
 
 
 def test_every_artifact_of_the_report_is_accounted_for(plan, numbers):

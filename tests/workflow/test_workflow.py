@@ -104,6 +104,40 @@ def test_a_second_teacher_runs_its_own_nodes_only_and_no_file_changes(copy_of_fi
     assert {path: digest for path, digest in after.items() if path in before} == before
 
 
+def test_recorded_log_probs_are_taken_for_the_own_responses_of_a_model_alone(copy_of_finished):
+    change(copy_of_finished, lambda config: config["models"]["teacher"].update(own_log_probs="recorded"))
+    jobs = planned_jobs(copy_of_finished)
+    scored = {output for rule, output in jobs if rule == "logprobs"}
+    assert scored == {
+        f"results/logprobs/teacher/full/teacher/{s}/{p}.arrow" for s in ("train/explore", "test/answer") for p in "01"
+    }
+    assert not any(rule in {"rollouts", "sentences"} and "/teacher/" in output for rule, output in jobs)
+    computed = {path: pl.read_ipc(copy_of_finished / path) for path in scored}
+    snakemake(copy_of_finished, "--until", "logprobs")
+    for path in sorted(scored):
+        recorded = pl.read_ipc(copy_of_finished / path)
+        assert recorded.drop("logprobs", "ranks").equals(computed[path].drop("logprobs", "ranks"))
+        assert recorded["logprobs"].explode().to_list() == pytest.approx(
+            computed[path]["logprobs"].explode().to_list(), abs=1e-4
+        )
+        assert recorded["ranks"].null_count() == len(recorded) > 0
+
+
+def test_the_first_part_of_a_trace_is_scored_again_in_float32_where_a_model_is_not(copy_of_finished):
+    assert not any("precision" in path or "@" in path for path in digests(copy_of_finished))
+    change(copy_of_finished, lambda config: config["models"]["student"].update(dtype="bfloat16"))
+    jobs = planned_jobs(copy_of_finished)
+    traced = "main.teacher.teacher_count.0"
+    assert [output for rule, output in jobs if rule == "precision"] == [
+        f"results/precision/main/teacher/{traced}/test/answer/0.arrow"
+    ]
+    assert {output for rule, output in jobs if "@float32" in output} == {
+        f"results/logprobs/{scorer}@float32/full/{traced}/test/answer/0.arrow" for scorer in ("student", traced)
+    }
+    change(copy_of_finished, lambda config: config["runs"]["main"].update(check_precision=False))
+    assert not any(rule == "precision" or "@" in output for rule, output in planned_jobs(copy_of_finished))
+
+
 def test_two_folders_get_the_same_bytes(finished, config, tmp_path):
     again = new_folder(tmp_path / "again", config)
     snakemake(again)

@@ -23,6 +23,8 @@ from distrace.settings import ModelSettings, Sampling, Training
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 RESULTS = "results"
+FLOAT32 = "@float32"  # behind the name of a model: the same model, run in float32
+_FIXED_DTYPE = ("server",)  # engines that cannot run a model in another number format
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,12 @@ class Plan:
         return [name for name, model in self.config["models"].items() if any(model["source"][k] for k in kinds)]
 
     def model_config(self, name: str) -> dict:
-        """Give the config of a model; a trained model runs as the student that it was."""
+        """Give the config of a model; a trained model runs as the student that it was, NAME@float32 as NAME does."""
+        if name.endswith(FLOAT32):
+            config = self.model_config(name.removesuffix(FLOAT32))
+            # Flash attention knows no float32, and weights of 16 bits take twice the memory.
+            attention = "sdpa" if config["attention"] == "flash_attention_2" else config["attention"]
+            return config | {"dtype": "float32", "attention": attention, "mem_mb": 2 * config["mem_mb"]}
         if name in self.distilled:
             return self.config["models"][self.config["runs"][self.distilled[name].run]["student"]]
         return self.config["models"][name]
@@ -160,6 +167,31 @@ class Plan:
         test = settings["test"]
         return [Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]]
 
+    def scorers(self, trace: Trace) -> dict[str, str]:
+        """Give the models that score the sentences of a trace, by role."""
+        student = self.config["runs"][trace.run]["student"]
+        return {"teacher": trace.teacher, "student": student, "distilled": trace.rollouts.author}
+
+    def in_float32(self, scorer: str) -> str:
+        """Give the name of a scorer run in float32: its own if it is so anyway, or cannot be."""
+        config = self.model_config(scorer)
+        if config["dtype"] == "float32" or config["engine"] in _FIXED_DTYPE:
+            return scorer
+        return scorer + FLOAT32
+
+    def of_unknown_precision(self, trace: Trace) -> list[str]:
+        """Give the scorers of a trace whose precision a run would check but cannot."""
+        if not self.config["runs"][trace.run]["check_precision"]:
+            return []
+        return [s for s in self.scorers(trace).values() if self.model_config(s)["engine"] in _FIXED_DTYPE]
+
+    def precision_path(self, trace: Trace) -> str | None:
+        """Give the path of the labels of a trace's first part in float32, None where no scorer is to be checked."""
+        others = [scorer for scorer in self.scorers(trace).values() if self.in_float32(scorer) != scorer]
+        if not others or not self.config["runs"][trace.run]["check_precision"]:
+            return None
+        return self.part_paths("precision", trace.folder, trace.rollouts.questions)[0]
+
     def style_of(self, model: str) -> str | None:
         """Give the style of the world that a model was trained on from scratch, None for a model of the real world."""
         finetune = self.config["models"].get(model, {"source": {}})["source"].get("finetune")
@@ -220,7 +252,7 @@ def selection_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
 
 def model_path(name: str) -> str:
     """Give the path of a model's card for programs."""
-    return f"{RESULTS}/models/{name}/model.json"
+    return f"{RESULTS}/models/{name.removesuffix(FLOAT32)}/model.json"
 
 
 def load_plan(config: dict) -> Plan:

@@ -13,6 +13,7 @@ import polars as pl
 from distrace import artifacts
 from distrace.intervals import mean, share
 from distrace.plan import Plan, RolloutSet, Trace, ranking_path, selection_path
+from distrace.precision import token_shifts
 from distrace.provenance import LABELS
 from distrace.validation import ORIGINS, precision_and_recall, roc_auc
 
@@ -40,8 +41,11 @@ def report_inputs(plan: Plan) -> list[str]:
             if plan.has_truth(trace):
                 paths |= dict.fromkeys(plan.separations(trace))
                 paths[validation_path(trace)] = None
-            for scorer in (trace.teacher, settings["student"], trace.rollouts.author):
+            for scorer in plan.scorers(trace).values():
                 paths |= dict.fromkeys(plan.rollout_parts(f"logprobs/{scorer}/full", trace.rollouts))
+            if compared := plan.precision_path(trace):
+                paths[compared] = None
+                paths |= dict.fromkeys(in_float32 for _, in_float32 in _compared_log_probs(plan, trace).values())
         for candidates in _candidates(plan, run):
             for kind in ("questions", "rollouts", "grades"):
                 paths |= dict.fromkeys(_parts(plan, kind, candidates))
@@ -130,7 +134,54 @@ def _trace_numbers(plan: Plan, trace: Trace) -> dict:
         "labels_incorrect": label_shares(table.filter(~pl.col("correct"))),
         "area_between_curves": area_between_curves(artifacts.read(Path(positions_path(trace)), "positions")),
         "habits": _habits(plan, trace, table),
+        "precision": _precision_numbers(plan, trace, graded.select("rollout_id", "question_id")),
     }
+
+
+def _precision_numbers(plan: Plan, trace: Trace, asked: pl.DataFrame) -> dict | None:
+    """Give what the models' number formats do to the first part of a trace; None where all run in float32.
+
+    `not_checked` names the models that cannot be run in float32; `compared` is None where that leaves none.
+    """
+    path, not_checked = plan.precision_path(trace), plan.of_unknown_precision(trace)
+    if path is None:
+        return {"not_checked": not_checked, "compared": None} if not_checked else None
+    table = artifacts.read(Path(path), "precision").join(asked, on="rollout_id", maintain_order="left")
+    flipped = pl.col("label") != pl.col("label_float32")
+    counts = table.group_by("question_id", maintain_order=True).agg(
+        pl.len().alias("all"), flipped.sum().alias("flipped")
+    )
+    pairs = {(a, b): n for a, b, n in table.group_by("label", "label_float32").len().iter_rows()}
+    compared = {
+        "part": Path(path).stem,
+        "sentences": len(table),
+        "responses": table["rollout_id"].n_unique(),
+        "flipped": _plain(share(counts["flipped"].to_numpy(), counts["all"].to_numpy())),
+        "flips": {label: {other: pairs.get((label, other), 0) for other in LABELS} for label in LABELS},
+        "shifts": _shifts(plan, trace),
+    }
+    return {"not_checked": not_checked, "compared": compared}
+
+
+def _shifts(plan: Plan, trace: Trace) -> dict:
+    """Give, for each role whose model is compared, the shift of its tokens' log-probs from those in float32 (nats)."""
+    scorers, found = plan.scorers(trace), {}
+    for role, paths in _compared_log_probs(plan, trace).items():
+        shifts = token_shifts(*(artifacts.read(Path(path), "logprobs", ["rollout_id", "logprobs"]) for path in paths))
+        dtype = plan.model_config(scorers[role])["dtype"]
+        found[role] = {"model": scorers[role], "dtype": dtype, "tokens": len(shifts)}
+        found[role] |= {"mean": shifts.mean(), "max": shifts.max()}
+    return found
+
+
+def _compared_log_probs(plan: Plan, trace: Trace) -> dict[str, tuple[str, str]]:
+    """Give, by role, the log-probs of a trace's first part under each model that is compared: its own, in float32."""
+
+    def first(scorer: str) -> str:
+        return plan.rollout_parts(f"logprobs/{scorer}/full", trace.rollouts)[0]
+
+    scorers = plan.scorers(trace)
+    return {r: (first(s), first(plan.in_float32(s))) for r, s in scorers.items() if plan.in_float32(s) != s}
 
 
 def _world_numbers(plan: Plan) -> dict | None:

@@ -112,6 +112,13 @@ def finetune_data(wildcards):
     }
 
 
+def compared_log_probs(w, in_float32):
+    """Give the log-probs of a part of a trace under teacher, student and distilled model, as they run or in float32."""
+    scorers = plan.scorers(planning.Trace(w.run, w.teacher, rollout_set(w))).values()
+    names = map(plan.in_float32, scorers) if in_float32 else scorers
+    return [f"results/logprobs/{n}/full/{w.author}/{w.questions}/{w.sampling}/{w.part}.arrow" for n in names]
+
+
 def trace_log_probs(role):
     """Give an input function: the job's log-probs under the teacher, the student or the distilled model of its trace."""
 

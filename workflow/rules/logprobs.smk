@@ -3,7 +3,7 @@
 
 rule logprobs:
     input:
-        model="results/models/{scorer}/model.json",
+        model=lambda w: planning.model_path(w.scorer),
         rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
         questions="results/questions/{questions}/{part}.arrow",
         sentences=lambda w: (plan.sentences_path(rollout_set(w), w.part) if w.context.startswith("window") else []),

@@ -28,6 +28,31 @@ rule provenance:
         "--thresholds {params.thresholds:q} --out {output.provenance} 2>&1 | tee {log}"
 
 
+rule precision:
+    input:
+        rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
+        sentences=lambda w: plan.sentences_path(rollout_set(w), w.part),
+        own=lambda w: compared_log_probs(w, in_float32=False),
+        float32=lambda w: compared_log_probs(w, in_float32=True),
+    output:
+        precision="results/precision/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.arrow",
+        rejects="results/precision/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.rejects.arrow",
+    log:
+        "logs/precision/{run}/{teacher}/{author}/{questions}/{sampling}/{part}.log",
+    conda:
+        "../../envs/distrace.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        thresholds=thresholds,
+        version=source_digest("precision"),
+    shell:
+        "python -m distrace.precision --rollouts {input.rollouts} --sentences {input.sentences} --own {input.own} "
+        "--float32 {input.float32} --thresholds {params.thresholds:q} --out {output.precision} 2>&1 | tee {log}"
+
+
 rule positions:
     input:
         provenance=parts_of("provenance/{run}/{teacher}"),
