@@ -1,15 +1,11 @@
 import itertools
-import json
-import os
-from functools import cache
-from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
-from transformers import PreTrainedTokenizerFast
+from tokenization import BUILDERS, END_OF_THINKING, byte_level, tokenizer_of, without_bytes, word_pieces
+from tokenizers import AddedToken, normalizers
 
 from distrace.alignment import (
     AlignmentError,
@@ -22,101 +18,9 @@ from distrace.alignment import (
 from distrace.prompts import Piece
 from distrace.splitting import split
 
-REAL_TEXTS = Path(__file__).parents[3] / "shared" / "data" / "math_cot_100.jsonl"
-CORPUS = [
-    "The row is cup hat key pin bag. We want place 3. The answer is key.",
-    "Let us think: \\(x^2 + 3.14 = 0\\), so the sum is 5! and we are done.\n\nTherefore, 今天 is é. 🙂👩‍👧",
-] * 20
-END_OF_THINKING = "</think>"
-
-
-def byte_level(add_prefix_space=False, normalizer=None, bos=False, alphabet=None) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.normalizer = normalizer
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet() if alphabet is None else alphabet
-    trainer = trainers.BpeTrainer(
-        vocab_size=400, initial_alphabet=alphabet, limit_alphabet=len(alphabet), show_progress=False
-    )
-    tokenizer.train_from_iterator(CORPUS, trainer)
-    return wrapped(tokenizer, bos)
-
-
-def sentencepiece(kind: str, prepend: str, bos=False) -> PreTrainedTokenizerFast:
-    """A tokenizer like those of Llama 2 and Gemma: spaces as U+2581, unknown characters as bytes."""
-    unigram = kind == "unigram"
-    tokenizer = Tokenizer(models.Unigram() if unigram else models.BPE(unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="never")
-    options = {"vocab_size": 200, "special_tokens": ["<unk>"], "show_progress": False}
-    trainer = trainers.UnigramTrainer(unk_token="<unk>", **options) if unigram else trainers.BpeTrainer(**options)
-    tokenizer.train_from_iterator([text[:80] for text in CORPUS], trainer)
-    state = json.loads(tokenizer.to_str())
-    state["added_tokens"] = []
-    names = [f"<0x{byte:02X}>" for byte in range(256)]
-    vocabulary = state["model"]["vocab"]
-    if unigram:
-        vocabulary += [[name, -20.0] for name in names]
-    else:
-        vocabulary |= {name: len(vocabulary) + i for i, name in enumerate(names)}
-    state["model"]["byte_fallback"] = True
-    tokenizer = Tokenizer.from_str(json.dumps(state))
-    steps = [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
-    if prepend == "legacy":  # every stretch between special tokens begins with a space
-        tokenizer.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-        tokenizer.pre_tokenizer = None
-    else:
-        tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme=prepend, split=unigram)
-    tokenizer.decoder = decoders.Sequence(steps if prepend == "never" else [*steps, decoders.Strip(" ", 1, 0)])
-    return wrapped(tokenizer, bos)
-
-
-def wrapped(tokenizer: Tokenizer, bos: bool = False) -> PreTrainedTokenizerFast:
-    tokenizer.add_special_tokens(["<s>", END_OF_THINKING])
-    if bos:
-        tokenizer.post_processor = processors.TemplateProcessing(
-            single="<s> $A", special_tokens=[("<s>", tokenizer.token_to_id("<s>"))]
-        )
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>")
-
-
-def without_bytes() -> PreTrainedTokenizerFast:
-    """Byte-level, but bytes that the corpus does not hold are in no token, as in SmolLM2's vocabulary."""
-    seen = {char for text in CORPUS for word in byte_words(text) for char in word}
-    return byte_level(alphabet=sorted(seen))
-
-
-def byte_words(text: str) -> list[str]:
-    return [word for word, _ in pre_tokenizers.ByteLevel(add_prefix_space=False).pre_tokenize_str(text)]
-
-
-def word_pieces() -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.BertNormalizer(strip_accents=False)
-    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    tokenizer.decoder = decoders.WordPiece(cleanup=False)
-    trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=["[UNK]"], show_progress=False)
-    tokenizer.train_from_iterator([text[:60] for text in CORPUS], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]")
-
-
-BUILDERS = {
-    "byte-level": byte_level,
-    "byte-level, prefix space, BOS": lambda: byte_level(add_prefix_space=True, bos=True),
-    "byte-level, NFC": lambda: byte_level(normalizer=normalizers.NFC()),
-    "BPE with byte fallback, prefix space": lambda: sentencepiece("bpe", "always"),
-    "BPE with byte fallback, BOS": lambda: sentencepiece("bpe", "never", bos=True),
-    "BPE with byte fallback, legacy prefix": lambda: sentencepiece("bpe", "legacy"),
-    "Unigram, prefix space at the start": lambda: sentencepiece("unigram", "first", bos=True),
-}
 NAMES = sorted(BUILDERS)
 EXACT = [name for name in NAMES if "NFC" not in name]
 WITH_OFFSETS = ["byte-level", "BPE with byte fallback, BOS"]  # where the tokenizer's own are right
-
-
-@cache
-def tokenizer_of(name: str) -> PreTrainedTokenizerFast:
-    return BUILDERS[name]()
 
 
 FRAGMENTS = st.sampled_from(
@@ -368,22 +272,6 @@ def test_a_long_garbled_response_aligns(name):
     ids = np.random.default_rng(0).integers(0, len(tokenizer), 30_000).tolist()
     text = decode_generated(tokenizer, ids)
     assert carried(align_generated(tokenizer, ids, [Piece(text, 0)]), len(text)).min() > 0
-
-
-@pytest.mark.skipif(
-    not REAL_TEXTS.exists() and os.environ.get("CI") != "true", reason=f"needs the real responses in {REAL_TEXTS.name}"
-)
-@pytest.mark.parametrize("name", NAMES)
-def test_real_chains_of_thought_align(name):
-    tokenizer = tokenizer_of(name)
-    texts = [text for line in REAL_TEXTS.read_text("utf-8").split("\n") if line for text in json.loads(line)["code"]]
-    for text in texts[::4]:
-        aligned = encode_response(tokenizer, pieces_of(text, len(text) // 2))
-        bounds = split(text, "sentences", len(text) // 2)
-        assert carried(aligned, len(text)).min() > 0
-        owner = owners(aligned.starts, aligned.ends, bounds)
-        assert (owner[aligned.scored] >= 0).all()
-        assert "".join(text[start:end] for start, end in itertools.pairwise(bounds)) == text
 
 
 def test_white_space_that_a_normaliser_strips_goes_to_the_tokens_beside_it():
