@@ -248,6 +248,7 @@ def test_bos_is_prepended_where_the_tokenizer_does_so_and_the_prompt_holds_no_sp
     assert bos not in encode_response(with_bos, [Piece("The row", 0)]).token_ids
 
 
+@settings(deadline=None)
 @given(st.data())
 def test_a_token_is_owned_by_the_sentence_that_holds_most_of_it(data):
     bounds = [0, *np.cumsum(data.draw(st.lists(st.integers(1, 6), min_size=1, max_size=12))).tolist()]

@@ -182,6 +182,11 @@ def test_tokens_are_read_with_the_authors_tokenizer_only(with_tokens):
         with_tokens({"response": "2", "ids": [1], "values": [-1.0]}, model=None)
 
 
+def test_log_probs_without_tokens_are_refused(imported):
+    with pytest.raises(DistraceError, match="logprobs need token_ids"):
+        imported(both("x", values=[-1.0]), logprobs="values")
+
+
 def test_without_tokens_the_fingerprint_is_what_it_was(imported, tmp_path):
     imported(both("x"))
     read = artifacts.metadata(tmp_path / "0.arrow").identity["settings"]

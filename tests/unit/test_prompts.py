@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models
 from transformers import PreTrainedTokenizerFast
@@ -158,6 +158,7 @@ PARTS = st.lists(st.sampled_from(["\n", " ", "a", ".", "<", "think", "|", "</", 
 
 
 @pytest.mark.parametrize("name", WITH_REASONING)
+@settings(deadline=None)
 @given(reasoning=PARTS, answer=PARTS)
 def test_what_is_written_is_read_back(forms, name, reasoning, answer):
     text = reasoning + answer
@@ -168,6 +169,7 @@ def test_what_is_written_is_read_back(forms, name, reasoning, answer):
 
 
 @pytest.mark.parametrize("name", NAMES)
+@settings(deadline=None)
 @given(
     generated=st.lists(
         st.sampled_from(["<think>", "</think>", "\n", "a", "<reason>", "</reason>", "<done>", " "]), max_size=9

@@ -1,7 +1,7 @@
 import itertools
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distrace.errors import DistraceError
@@ -53,6 +53,7 @@ def sentences(text: str, splitter: str = "sentences", answer_start: int = 0) -> 
     return [text[start:end] for start, end in itertools.pairwise(bounds)]
 
 
+@settings(deadline=None)
 @given(TEXTS, st.sampled_from(sorted(SPLITTERS)), st.data())
 def test_sentences_join_to_the_text_and_none_is_empty(text, splitter, data):
     answer_start = data.draw(st.integers(0, len(text)))
@@ -61,12 +62,14 @@ def test_sentences_join_to_the_text_and_none_is_empty(text, splitter, data):
     assert all(parts)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.sampled_from(sorted(SPLITTERS)))
 def test_white_space_alone_is_no_sentence(text, splitter):
     parts = sentences(text, splitter)
     assert len(parts) <= 1 or not any(part.isspace() for part in parts)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.sampled_from(sorted(SPLITTERS)), st.data())
 def test_reasoning_and_answer_share_no_sentence(text, splitter, data):
     answer_start = data.draw(st.integers(0, len(text)))

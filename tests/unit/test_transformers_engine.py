@@ -129,6 +129,7 @@ def test_shared_beginnings_are_computed_once():
     assert [path.tolist() for path in packed.paths] == [[0, 1, 2, 3], [0, 1, 2, 4, 5], [0, 1], [6]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.integers(0, 3), min_size=1, max_size=6), min_size=1, max_size=8))
 def test_packed_paths_spell_their_sequences_at_their_positions(sequences):
     packed = pack(sequences)
@@ -300,6 +301,7 @@ def test_batches_of_prompts_stay_within_budget_and_window(engine, monkeypatch):
 distinct_logits = st.lists(st.integers(-80, 80), min_size=9, max_size=9, unique=True)
 
 
+@settings(deadline=None)
 @given(distinct_logits, st.floats(0.3, 2.0), st.integers(0, 9), st.floats(0.05, 1.0))
 def test_tokens_are_drawn_from_what_transformers_would_leave_in_its_proportions(tenths, temperature, top_k, top_p):
     logits = torch.tensor([tenths]) / 10

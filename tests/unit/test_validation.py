@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 from builders import write_lines, write_logprobs, write_probabilities, write_questions, write_rollouts
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distrace import artifacts
@@ -87,6 +87,7 @@ def test_precision_is_the_share_of_a_label_and_recall_the_share_of_an_origin():
     assert found["Student"]["recall"] is None
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from(ORIGINS), *[st.floats(0, 1)] * 3), min_size=1, max_size=30))
 def test_every_sentence_is_counted_once(rows):
     counts = confusion(labelled(rows), Thresholds(0.05, 0.1))
@@ -94,6 +95,7 @@ def test_every_sentence_is_counted_once(rows):
     assert set(counts["label"]) <= set(CLAIMS)
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=12))
 def test_the_area_under_the_roc_curve_is_the_chance_of_the_right_order(positive, negative):
     wins = [(p > n) + (p == n) / 2 for p in positive for n in negative]

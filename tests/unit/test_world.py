@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distrace import world
@@ -34,6 +34,7 @@ def stated(solution: str) -> str:
     return re.search(r"^The answer is (\w+)\.$", solution, re.MULTILINE)[1]
 
 
+@settings(deadline=None)
 @given(seed=SEEDS)
 def test_the_answer_is_what_stands_in_front_after_all_swaps_and_not_before(seed):
     for asked in world.questions("test", 5, (1, 6), seed):
@@ -44,12 +45,14 @@ def test_the_answer_is_what_stands_in_front_after_all_swaps_and_not_before(seed)
         assert asked["answer"] == row[0] != start[0]
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, least=st.integers(2, 6), more=st.integers(0, 3))
 def test_questions_have_a_number_of_swaps_within_the_bounds(seed, least, more):
     asked = world.questions("train", 5, (least, least + more), seed)
     assert all(least <= len(read(row["question"])[1]) <= least + more for row in asked)
 
 
+@settings(deadline=None)
 @given(seed=SEEDS, style=st.sampled_from([None, *world.STYLES]))
 def test_the_same_seed_gives_the_same_rows(seed, style):
     assert world.questions("train", 5, (2, 4), seed, style) == world.questions("train", 5, (2, 4), seed, style)
@@ -68,6 +71,7 @@ def test_a_set_holds_no_question_twice():
     assert len(set(asked)) == len(asked) == 1000
 
 
+@settings(deadline=None)
 @given(seeds=st.lists(SEEDS, min_size=len(world.SPLITS), max_size=len(world.SPLITS)))
 def test_sets_of_different_splits_share_no_question_whatever_their_seeds(seeds):
     sets = [
@@ -77,6 +81,7 @@ def test_sets_of_different_splits_share_no_question_whatever_their_seeds(seeds):
     assert len(set.union(*sets)) == sum(map(len, sets))
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_any_text_belongs_to_one_split(text):
     assert world.split_of(text) in world.SPLITS
@@ -170,6 +175,7 @@ def test_the_form_of_a_sentence_tells_its_authors(sentence, authors):
     assert world.authors(sentence) == authors
 
 
+@settings(deadline=None)
 @given(st.text())
 def test_the_authors_of_any_text_are_styles(text):
     assert world.authors(text) <= EVERY_STYLE

@@ -105,6 +105,8 @@ def _own_tokens(
     author: str, settings: Responses, model: Path | None, model_settings: ModelSettings | None
 ) -> Callable[[Response], None]:
     """Give a function that raises BadRow unless a response's tokens decode to its text."""
+    if settings.logprobs and not settings.token_ids:
+        raise DistraceError("logprobs need token_ids, the tokens that they belong to")
     if not settings.token_ids:
         return lambda response: None
     if model is None or model_settings is None:
