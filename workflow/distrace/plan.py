@@ -71,15 +71,7 @@ class Plan:
     @cached_property
     def distilled(self) -> dict[str, Distilled]:
         """The models that the runs train, by name."""
-        models = [
-            Distilled(f"{run}.{teacher}.{strategy}.{seed}", run, teacher, strategy, seed)
-            for run, settings in self.config["runs"].items()
-            if settings["distilled"] is None
-            for teacher in settings["teachers"]
-            for strategy in settings["strategies"]
-            for seed in settings["seeds"]
-        ]
-        return {model.name: model for model in models}
+        return distilled_models(self.config["runs"])
 
     @property
     def models(self) -> list[str]:
@@ -138,7 +130,7 @@ class Plan:
         """Give the models whose answers to a run's test questions are graded."""
         settings = self.config["runs"][run]
         students = [settings["distilled"]] if settings["distilled"] else self._trained_by(run)
-        return [*settings["teachers"], settings["student"], *students]
+        return list(dict.fromkeys([*settings["teachers"], settings["student"], *students]))
 
     def tests(self, run: str) -> list[RolloutSet]:
         """Give the graded rollout sets of a run."""
@@ -155,6 +147,13 @@ class Plan:
             pairs = [(m.teacher, m.name) for m in self.distilled.values() if m.run == run and m.strategy in wanted]
         test = settings["test"]
         return [Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]]
+
+    def attributed(self, run: str) -> list[RolloutSet]:
+        """Give the rollout sets of a given distilled model that are attributed to one of a run's several teachers."""
+        settings = self.config["runs"][run]
+        if settings["distilled"] is None or len(settings["teachers"]) == 1:
+            return []
+        return list(dict.fromkeys(trace.rollouts for trace in self.traces(run)))
 
     def style_of(self, model: str) -> str | None:
         """Give the style of the world that a model was trained on from scratch, None for a model of the real world."""
@@ -204,6 +203,19 @@ class Plan:
         return self.part_paths("provenance", trace.folder, trace.rollouts.questions)
 
 
+def distilled_models(runs: dict) -> dict[str, Distilled]:
+    """Give the models that runs train, by name: one for each teacher, strategy and seed."""
+    models = [
+        Distilled(f"{run}.{teacher}.{strategy}.{seed}", run, teacher, strategy, seed)
+        for run, settings in runs.items()
+        if settings["distilled"] is None
+        for teacher in settings["teachers"]
+        for strategy in settings["strategies"]
+        for seed in settings["seeds"]
+    ]
+    return {model.name: model for model in models}
+
+
 def ranking_path(run: str, rollouts: RolloutSet) -> str:
     """Give the path of the scores of a run's candidates."""
     return f"{RESULTS}/ranking/{run}/{rollouts.folder}.arrow"
@@ -212,6 +224,11 @@ def ranking_path(run: str, rollouts: RolloutSet) -> str:
 def selection_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
     """Give the path of what a strategy selects from a run's candidates."""
     return f"{RESULTS}/selection/{run}/{rollouts.folder}/{strategy}.arrow"
+
+
+def attribution_path(run: str, rollouts: RolloutSet) -> str:
+    """Give the path of the leans of a distilled model's and the student's answers between a run's teachers."""
+    return f"{RESULTS}/attribution/{run}/{rollouts.folder}.arrow"
 
 
 def model_path(name: str) -> str:
@@ -341,7 +358,8 @@ def _wrong_run(config: dict, where: str, run: dict) -> Iterable[str]:
         if strategy not in run["strategies"]:
             yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
     if run["distilled"]:
-        yield from _unknown(config, "models", f"{where}.distilled", run["distilled"])
+        if run["distilled"] not in distilled_models(config["runs"]):
+            yield from _unknown(config, "models", f"{where}.distilled", run["distilled"])
         return
     if not run["candidates"] or not run["training"] or not run["strategies"]:
         yield f"{where}: needs `candidates`, `strategies` and `training`, or a ready-made `distilled` model"

@@ -29,6 +29,7 @@ def write_report(config: dict, out_folder: Path) -> None:
     numbers = numbers_of(plan)
     environment = Environment(loader=PackageLoader("distrace", "templates"), autoescape=True, trim_blocks=True)
     environment.filters["interval"] = interval_text
+    environment.filters["p_value"] = lambda value: f"{value:.4f}" if isinstance(value, float) else "-"
     environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
     page = environment.get_template("report.html").render(
         numbers=numbers,
