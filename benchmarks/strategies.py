@@ -39,11 +39,8 @@ def main() -> None:
         parser.error(f"give 2 to {len(T_POINTS) + 1} seeds: the intervals are over seeds")
     plans = [run(options.folder / f"seed-{seed}", seed, options.cores) for seed in options.seeds]
     found = pl.concat([accuracies(folder, plan) for folder, plan in plans])
-    rows = [
-        row
-        for (questions,), table in found.group_by("questions", maintain_order=True)
-        for row in compared(questions, table)
-    ]
+    sets = found.group_by("questions", maintain_order=True)
+    rows = [row for (questions,), table in sets for row in compared(questions, table)]
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
         print(pl.DataFrame(rows))
     print(json.dumps({"seeds": options.seeds, "results": rows}))
@@ -70,18 +67,8 @@ def run(folder: Path, seed: int, cores: str) -> tuple[Path, Plan]:
     folder.mkdir(parents=True, exist_ok=True)
     config = config_of(seed)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--cores",
-        cores,
-        "--directory",
-        str(folder.resolve()),
-        "--quiet",
-        "all",
-    ]
-    subprocess.run(command, cwd=ROOT, check=True)
+    options = ["--cores", cores, "--directory", str(folder.resolve()), "--quiet", "all"]
+    subprocess.run([sys.executable, "-m", "snakemake", *options], cwd=ROOT, check=True)
     return folder, load_plan(config)
 
 
@@ -113,7 +100,7 @@ def training_tokens(folder: Path, plan: Plan, run_name: str, model) -> float:
 
 
 def compared(questions: str, found: pl.DataFrame) -> list[dict]:
-    """Give for each model its mean accuracy over seeds, and its gain over random on the same seeds, both with a t-interval."""
+    """Give for each model its mean accuracy over seeds and its gain over random on the same seeds, with t-intervals."""
     wide = {model: rows.sort("seed") for (model,), rows in found.group_by("model", maintain_order=True)}
     baseline = wide[f"every {BASELINE}"]["accuracy"].to_numpy()
     rows = []

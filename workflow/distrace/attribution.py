@@ -74,10 +74,9 @@ def _leans(
             table = with_probability(table, artifacts.read(path, "logprobs", columns), teacher)
         responses = artifacts.read(written, "rollouts", ["rollout_id", "question_id"])
         for teacher, other in combinations(teachers, 2):
-            leans = responses.join(
-                lean(table, teacher, other, beta), on="rollout_id", how="left", maintain_order="left"
-            )
-            frames.append(leans.with_columns(role=pl.lit(role), teacher=pl.lit(teacher), other=pl.lit(other)))
+            leans = lean(table, teacher, other, beta)
+            found = responses.join(leans, on="rollout_id", how="left", maintain_order="left")
+            frames.append(found.with_columns(role=pl.lit(role), teacher=pl.lit(teacher), other=pl.lit(other)))
     return pl.concat(frames)
 
 

@@ -358,8 +358,8 @@ def _wrong_run(config: dict, where: str, run: dict) -> Iterable[str]:
         if strategy not in run["strategies"]:
             yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
     if run["distilled"]:
-        if run["distilled"] not in distilled_models(config["runs"]):
-            yield from _unknown(config, "models", f"{where}.distilled", run["distilled"])
+        models = {**config["models"], **distilled_models(config["runs"])}
+        yield from _unknown({"models": models}, "models", f"{where}.distilled", run["distilled"])
         return
     if not run["candidates"] or not run["training"] or not run["strategies"]:
         yield f"{where}: needs `candidates`, `strategies` and `training`, or a ready-made `distilled` model"

@@ -137,7 +137,7 @@ def _trace_numbers(plan: Plan, trace: Trace) -> dict:
 
 
 def _attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> dict:
-    """Give how far answers moved from each teacher to each other, and the one teacher they moved to, if there is one."""
+    """Give how far answers moved between each two teachers, and the one teacher they moved to, if there is one."""
     teachers = plan.config["runs"][run]["teachers"]
     leans = artifacts.read(Path(attribution_path(run, rollouts)), "attribution")
     pairs = []
