@@ -38,11 +38,10 @@ def main() -> None:
     peaks = None if options.skip_memory else peak_memory(options)
     engine = load(options.model, "float32", options.threads)
     requests = read_requests(options.data, options.questions, engine.tokenizer)
-    max_abs = largest_difference(engine, requests)
-    if options.dtype != "float32":
-        engine = load(options.model, options.dtype, options.threads)
-    ratios = compare(engine, requests, options.pairs)
-    print(json.dumps({**ratios, "peak_mib": peaks, "max_abs_fp32": max_abs}))
+    found = {"peak_mib": peaks, "max_abs_fp32": largest_difference(engine, requests)}
+    found |= compare(engine, requests, options.pairs)
+    found["bfloat16"] = compare(load(options.model, "bfloat16", options.threads), requests, options.pairs)
+    print(json.dumps(found))
 
 
 def _options() -> argparse.Namespace:
@@ -51,7 +50,6 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="JSON lines with `question` and `code`, its responses")
     parser.add_argument("--questions", type=int, default=12, help="how many of the first questions to score")
     parser.add_argument("--pairs", type=int, default=3, help="how often each peer is timed beside the engine")
-    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="float32")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 2000, 4000, 8000], help="tokens of a response")
     parser.add_argument("--skip-memory", action="store_true")
@@ -175,7 +173,7 @@ def seconds(scoring: Callable, requests: list[ScoreRequest]) -> float:
 def peak_memory(options: argparse.Namespace) -> dict[str, float]:
     """Give the MiB above the loaded model for one response of each length, each in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        loading = (options.model, options.dtype, options.threads)
+        loading = (options.model, "float32", options.threads)
         return {str(length): pool.apply(peak_of, (*loading, length)) for length in options.lengths}
 
 

@@ -12,6 +12,7 @@ from distrace.plan import (
     SCHEMA,
     RolloutSet,
     Trace,
+    attribution_path,
     load_plan,
     model_path,
     ranking_path,
@@ -135,6 +136,7 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         ("runs/main/test/questions", ["tset"], "runs.main.test.questions: no questions named 'tset'"),
         ("runs/main/test/sampling", "x", "runs.main.test.sampling: no sampling named 'x'; known: answer, explore"),
         ("runs/given/distilled", "red", "runs.given.distilled: no models named 'red'"),
+        ("runs/given/distilled", "main.big.randm.0", "did you mean 'main.big.random.0'?"),
         ("runs/main/trace", ["grape"], "runs.main.trace: 'grape' is not among the run's strategies"),
         ("runs/main/training", None, "runs.main: needs `candidates`, `strategies` and `training`"),
         ("runs/main/candidates", None, "runs.main: needs `candidates`, `strategies` and `training`"),
@@ -326,6 +328,26 @@ def test_the_models_of_the_first_strategy_are_traced_unless_others_are_named(pla
 def test_a_ready_made_model_is_traced_against_each_teacher(plan):
     answers = RolloutSet("ready", "test", "answer")
     assert plan.traces("given") == [Trace("given", "big", answers), Trace("given", "other", answers)]
+
+
+def test_a_model_that_another_run_trains_is_traced_like_a_ready_made_one():
+    plan = load_plan(config_with("runs/given/distilled", "main.other.random.5"))
+    answers = RolloutSet("main.other.random.5", "test", "answer")
+    assert plan.traces("given") == [Trace("given", "big", answers), Trace("given", "other", answers)]
+    assert plan.tested("given") == ["big", "other", "small", "main.other.random.5"]
+
+
+def test_a_given_model_is_attributed_to_one_of_several_teachers(plan):
+    assert plan.attributed("main") == []
+    assert plan.attributed("given") == [RolloutSet("ready", "test", "answer")]
+    assert load_plan(config_with("runs/given/teachers", ["big"])).attributed("given") == []
+    path = attribution_path("given", RolloutSet("ready", "test", "answer"))
+    assert path == "results/attribution/given/ready/test/answer.arrow"
+
+
+def test_a_student_may_be_its_own_teacher():
+    plan = load_plan(config_with("runs/main/teachers", ["small"]))
+    assert plan.tested("main") == ["small", *plan.distilled]
 
 
 def test_parts_have_names_of_one_length_in_order(plan):

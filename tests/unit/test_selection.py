@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from distrace import artifacts
 from distrace.errors import DistraceError
-from distrace.selection import STRATEGIES, select, write_selection
+from distrace.selection import STRATEGIES, select, with_length_match, write_selection
 
 SCORES = ("teacher_count", "random", "longest", "grape")
 
@@ -41,6 +41,17 @@ def test_the_largest_score_of_each_question_wins(strategy, chosen):
     assert found["rank"].to_list() == [1, 1]
 
 
+def test_a_length_match_is_the_candidate_nearest_in_length_to_the_one_that_teacher_count_takes():
+    ranked = ranking(
+        ("x", 3, 0.1, 50, -0.9),
+        ("x", 2, 0.9, 90, -0.2),
+        ("x", 1, 0.5, 44, -0.1),
+        ("x", 0, 0.2, 56, -0.1),
+        ("alone", 1, 0.2, 10, -0.1),
+    )
+    assert select(ranked, "length_matched")["rollout_id"].to_list() == ["2", "4"]
+
+
 def test_the_reason_says_what_the_response_won_by():
     assert select(EXAMPLE, "grape")["reason"].to_list() == [
         "grape -0.1 is the largest of 3",
@@ -62,6 +73,7 @@ def test_one_response_of_each_question_is_chosen_in_the_order_of_the_ranking(row
     ranked = ranking(*rows)
     found = select(ranked, strategy)
     assert found["question_id"].to_list() == list(dict.fromkeys(row[0] for row in rows))
+    ranked = with_length_match(ranked)
     best = dict(ranked.group_by("question_id").agg(pl.col(STRATEGIES[strategy]).max()).iter_rows())
     chosen = found.join(ranked, on=["rollout_id", "question_id"])
     assert len(chosen) == len(found)

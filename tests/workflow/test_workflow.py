@@ -132,6 +132,24 @@ def test_the_first_part_of_a_trace_is_scored_again_in_float32_where_a_model_is_n
     assert not any(rule == "precision" or "@" in output for rule, output in planned_jobs(copy_of_finished))
 
 
+def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_trained_again(copy_of_finished):
+    distilled = "main.teacher.teacher_count.0"
+    question = {"teachers": ["teacher", "student"], "student": "student", "distilled": distilled}
+    test = {"questions": ["test"], "sampling": "answer"}
+    change(copy_of_finished, lambda config: config["runs"].update(which=question | {"test": test}))
+    jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
+    assert "attribution" in jobs
+    assert jobs <= CHEAP | {"attribution", "separation", "truth", "sentences", "logprobs"}
+    snakemake(copy_of_finished)
+    numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())
+    [found] = numbers["runs"]["which"]["attribution"]
+    [pair] = found["pairs"]
+    assert (found["distilled"], pair["teacher"], pair["other"]) == (distilled, "teacher", "student")
+    assert 0 < pair["p_value"] <= 1
+    page = (copy_of_finished / "results/report/index.html").read_text()
+    assert f"Which teacher did {distilled} learn from?" in page
+
+
 def test_two_folders_get_the_same_bytes(finished, config, tmp_path):
     again = new_folder(tmp_path / "again", config)
     snakemake(again)

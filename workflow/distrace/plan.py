@@ -73,15 +73,7 @@ class Plan:
     @cached_property
     def distilled(self) -> dict[str, Distilled]:
         """The models that the runs train, by name."""
-        models = [
-            Distilled(f"{run}.{teacher}.{strategy}.{seed}", run, teacher, strategy, seed)
-            for run, settings in self.config["runs"].items()
-            if settings["distilled"] is None
-            for teacher in settings["teachers"]
-            for strategy in settings["strategies"]
-            for seed in settings["seeds"]
-        ]
-        return {model.name: model for model in models}
+        return distilled_models(self.config["runs"])
 
     @property
     def models(self) -> list[str]:
@@ -149,7 +141,7 @@ class Plan:
         """Give the models whose answers to a run's test questions are graded."""
         settings = self.config["runs"][run]
         students = [settings["distilled"]] if settings["distilled"] else self._trained_by(run)
-        return [*settings["teachers"], settings["student"], *students]
+        return list(dict.fromkeys([*settings["teachers"], settings["student"], *students]))
 
     def tests(self, run: str) -> list[RolloutSet]:
         """Give the graded rollout sets of a run."""
@@ -183,7 +175,8 @@ class Plan:
         """Give the scorers of a trace whose precision a run would check but cannot."""
         if not self.config["runs"][trace.run]["check_precision"]:
             return []
-        return [s for s in self.scorers(trace).values() if self.model_config(s)["engine"] in _FIXED_DTYPE]
+        scorers = dict.fromkeys(self.scorers(trace).values())
+        return [scorer for scorer in scorers if self.model_config(scorer)["engine"] in _FIXED_DTYPE]
 
     def precision_path(self, trace: Trace) -> str | None:
         """Give the path of the labels of a trace's first part in float32, None where no scorer is to be checked."""
@@ -191,6 +184,13 @@ class Plan:
         if not others or not self.config["runs"][trace.run]["check_precision"]:
             return None
         return self.part_paths("precision", trace.folder, trace.rollouts.questions)[0]
+
+    def attributed(self, run: str) -> list[RolloutSet]:
+        """Give the rollout sets of a given distilled model that are attributed to one of a run's several teachers."""
+        settings = self.config["runs"][run]
+        if settings["distilled"] is None or len(settings["teachers"]) == 1:
+            return []
+        return list(dict.fromkeys(trace.rollouts for trace in self.traces(run)))
 
     def style_of(self, model: str) -> str | None:
         """Give the style of the world that a model was trained on from scratch, None for a model of the real world."""
@@ -240,6 +240,19 @@ class Plan:
         return self.part_paths("provenance", trace.folder, trace.rollouts.questions)
 
 
+def distilled_models(runs: dict) -> dict[str, Distilled]:
+    """Give the models that runs train, by name: one for each teacher, strategy and seed."""
+    models = [
+        Distilled(f"{run}.{teacher}.{strategy}.{seed}", run, teacher, strategy, seed)
+        for run, settings in runs.items()
+        if settings["distilled"] is None
+        for teacher in settings["teachers"]
+        for strategy in settings["strategies"]
+        for seed in settings["seeds"]
+    ]
+    return {model.name: model for model in models}
+
+
 def ranking_path(run: str, rollouts: RolloutSet) -> str:
     """Give the path of the scores of a run's candidates."""
     return f"{RESULTS}/ranking/{run}/{rollouts.folder}.arrow"
@@ -248,6 +261,11 @@ def ranking_path(run: str, rollouts: RolloutSet) -> str:
 def selection_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
     """Give the path of what a strategy selects from a run's candidates."""
     return f"{RESULTS}/selection/{run}/{rollouts.folder}/{strategy}.arrow"
+
+
+def attribution_path(run: str, rollouts: RolloutSet) -> str:
+    """Give the path of the leans of a distilled model's and the student's answers between a run's teachers."""
+    return f"{RESULTS}/attribution/{run}/{rollouts.folder}.arrow"
 
 
 def model_path(name: str) -> str:
@@ -380,7 +398,8 @@ def _wrong_run(config: dict, where: str, run: dict) -> Iterable[str]:
         if strategy not in run["strategies"]:
             yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
     if run["distilled"]:
-        yield from _unknown(config, "models", f"{where}.distilled", run["distilled"])
+        models = {**config["models"], **distilled_models(config["runs"])}
+        yield from _unknown({"models": models}, "models", f"{where}.distilled", run["distilled"])
         return
     if not run["candidates"] or not run["training"] or not run["strategies"]:
         yield f"{where}: needs `candidates`, `strategies` and `training`, or a ready-made `distilled` model"

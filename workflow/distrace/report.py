@@ -29,6 +29,8 @@ def write_report(config: dict, out_folder: Path) -> None:
     numbers = numbers_of(plan)
     environment = Environment(loader=PackageLoader("distrace", "templates"), autoescape=True, trim_blocks=True)
     environment.filters["interval"] = interval_text
+    environment.filters["signed"] = signed_text
+    environment.filters["p_value"] = lambda value: f"{value:.4f}" if isinstance(value, float) else "-"
     environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
     page = environment.get_template("report.html").render(
         numbers=numbers,
@@ -48,6 +50,13 @@ def interval_text(interval: dict | None) -> str:
         return "-"
     mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
     return f"{mean:.1f} % ({low:.1f}-{high:.1f})"
+
+
+def signed_text(interval: dict | None) -> str:
+    """Give "+0.912 (+0.895 to +0.930)" for a difference, a dash where there is none."""
+    if interval is None:
+        return "-"
+    return "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**interval)
 
 
 def run_figures(plan: Plan, run: str, numbers: dict) -> dict:

@@ -11,8 +11,14 @@ from distrace import artifacts, command
 from distrace.errors import DistraceError
 from distrace.identity import NODE_VERSIONS
 
-# The column of the ranking that a strategy maximises.
-STRATEGIES = {"teacher_count": "teacher_count", "random": "random", "longest": "longest", "grape": "grape"}
+# The column that a strategy maximises; `length_matched` is not in the ranking, since it follows from another choice.
+STRATEGIES = {
+    "teacher_count": "teacher_count",
+    "random": "random",
+    "longest": "longest",
+    "grape": "grape",
+    "length_matched": "length_matched",
+}
 
 
 def write_selection(ranking: Path, strategy: str, out: Path) -> None:
@@ -36,6 +42,8 @@ def select(ranked: pl.DataFrame, strategy: str) -> pl.DataFrame:
     Ties go to the candidate with the larger seeded random number, so that they favour neither short nor early ones.
     """
     score = STRATEGIES[strategy]
+    if score == "length_matched":
+        ranked = with_length_match(ranked)
     best = ranked.sort(score, "random", descending=True, maintain_order=True).group_by(
         "question_id", maintain_order=True
     )
@@ -45,6 +53,20 @@ def select(ranked: pl.DataFrame, strategy: str) -> pl.DataFrame:
     return order.join(chosen, on="question_id", maintain_order="left").select(
         "rollout_id", "question_id", pl.lit(1).alias("rank"), reason.alias("reason")
     )
+
+
+def with_length_match(ranked: pl.DataFrame) -> pl.DataFrame:
+    """Add `length_matched`: minus the distance in tokens to the candidate that `teacher_count` takes, which comes last.
+
+    So the choice is as long as that of `teacher_count`, and another one wherever there is another: what the two differ
+    in is not length.
+    """
+    taken = select(ranked, "teacher_count").select("rollout_id")
+    wanted = ranked.join(taken, on="rollout_id", how="semi").select("question_id", "rollout_id", "longest")
+    joined = ranked.join(wanted, on="question_id", suffix="_taken", maintain_order="left")
+    distance = (pl.col("longest") - pl.col("longest_taken")).abs()
+    itself = pl.col("rollout_id") == pl.col("rollout_id_taken")
+    return joined.with_columns(pl.when(itself).then(-float("inf")).otherwise(-distance).alias("length_matched"))
 
 
 if __name__ == "__main__":

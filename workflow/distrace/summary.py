@@ -11,8 +11,9 @@ from pathlib import Path
 import polars as pl
 
 from distrace import artifacts
+from distrace.attribution import holm, lean_differences, sign_flip_p_value
 from distrace.intervals import mean, share
-from distrace.plan import Plan, RolloutSet, Trace, ranking_path, selection_path
+from distrace.plan import Plan, RolloutSet, Trace, attribution_path, ranking_path, selection_path
 from distrace.precision import token_shifts
 from distrace.provenance import LABELS
 from distrace.validation import ORIGINS, precision_and_recall, roc_auc
@@ -46,6 +47,7 @@ def report_inputs(plan: Plan) -> list[str]:
             if compared := plan.precision_path(trace):
                 paths[compared] = None
                 paths |= dict.fromkeys(in_float32 for _, in_float32 in _compared_log_probs(plan, trace).values())
+        paths |= dict.fromkeys(attribution_path(run, rollouts) for rollouts in plan.attributed(run))
         for candidates in _candidates(plan, run):
             for kind in ("questions", "rollouts", "grades"):
                 paths |= dict.fromkeys(_parts(plan, kind, candidates))
@@ -96,6 +98,7 @@ def _run_numbers(plan: Plan, run: str) -> dict:
             for questions in settings["test"]["questions"]
         },
         "traces": [_trace_numbers(plan, trace) for trace in plan.traces(run)],
+        "attribution": [_attribution_numbers(plan, run, r) for r in plan.attributed(run)],
         "selections": [
             _selection_numbers(plan, run, candidates, strategy)
             for candidates in _candidates(plan, run)
@@ -182,6 +185,36 @@ def _compared_log_probs(plan: Plan, trace: Trace) -> dict[str, tuple[str, str]]:
 
     scorers = plan.scorers(trace)
     return {r: (first(s), first(plan.in_float32(s))) for r, s in scorers.items() if plan.in_float32(s) != s}
+
+
+def _attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> dict:
+    """Give how far answers moved between each two teachers, and the one teacher they moved to, if there is one."""
+    teachers = plan.config["runs"][run]["teachers"]
+    leans = artifacts.read(Path(attribution_path(run, rollouts)), "attribution")
+    pairs = []
+    for (teacher, other), rows in leans.group_by("teacher", "other", maintain_order=True):
+        differences = lean_differences(rows)
+        p_value, difference = sign_flip_p_value(differences), _plain(mean(differences))
+        pairs.append({"teacher": teacher, "other": other, "difference": difference, "p_value": p_value})
+    judged = [pair for pair in pairs if pair["p_value"] is not None]
+    for pair, adjusted in zip(judged, holm([pair["p_value"] for pair in judged]), strict=True):
+        pair["p_adjusted"] = adjusted
+    return {
+        "distilled": rollouts.author,
+        "questions": rollouts.questions,
+        "pairs": pairs,
+        "attributed_to": attributed_to(judged, teachers),
+    }
+
+
+def attributed_to(pairs: list[dict], teachers: list[str]) -> str | None:
+    """Give the teacher towards which the answers moved from each other one, at an adjusted p-value below 0.05."""
+    wins = Counter(
+        pair["teacher"] if pair["difference"]["mean"] > 0 else pair["other"]
+        for pair in pairs
+        if pair["p_adjusted"] < 0.05
+    )
+    return next((teacher for teacher in teachers if wins[teacher] == len(teachers) - 1), None)
 
 
 def _world_numbers(plan: Plan) -> dict | None:

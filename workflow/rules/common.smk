@@ -127,3 +127,15 @@ def trace_log_probs(role):
         return f"results/logprobs/{scorer}/full/{w.author}/{w.questions}/{w.sampling}/{w.part}.arrow"
 
     return path
+
+
+def attribution_data(wildcards):
+    """Give what tells a run's teachers apart on the answers of the distilled model (here the author) and the student."""
+    teachers = plan.config["runs"][wildcards.run]["teachers"]
+    found = {}
+    for role, author in (("distilled", wildcards.author), ("student", student_of(wildcards))):
+        answers = planning.RolloutSet(author, wildcards.questions, wildcards.sampling)
+        found[f"{role}_rollouts"] = plan.rollout_parts("rollouts", answers)
+        found[f"{role}_sentences"] = plan.rollout_parts(f"sentences/{plan.config['splitter']}", answers)
+        found[f"{role}_logprobs"] = [p for t in teachers for p in plan.rollout_parts(f"logprobs/{t}/full", answers)]
+    return found

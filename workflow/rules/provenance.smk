@@ -74,6 +74,32 @@ rule positions:
         "--out {output} 2>&1 | tee {log}"
 
 
+rule attribution:
+    input:
+        unpack(attribution_data),
+    output:
+        attribution="results/attribution/{run}/{author}/{questions}/{sampling}.arrow",
+        rejects="results/attribution/{run}/{author}/{questions}/{sampling}.rejects.arrow",
+    log:
+        "logs/attribution/{run}/{author}/{questions}/{sampling}.log",
+    conda:
+        "../../envs/distrace.yaml"
+    threads: 1
+    resources:
+        mem_mb=4000,
+        runtime=60,
+    params:
+        teachers=lambda w: canonical_json(plan.config["runs"][w.run]["teachers"]),
+        beta=lambda w: plan.config["runs"][w.run]["beta"],
+        version=source_digest("attribution"),
+    shell:
+        "python -m distrace.attribution --teachers {params.teachers:q} --beta {params.beta} "
+        "--distilled-rollouts {input.distilled_rollouts} --distilled-sentences {input.distilled_sentences} "
+        "--distilled-logprobs {input.distilled_logprobs} --student-rollouts {input.student_rollouts} "
+        "--student-sentences {input.student_sentences} --student-logprobs {input.student_logprobs} "
+        "--out {output.attribution} 2>&1 | tee {log}"
+
+
 rule truth:
     input:
         rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",

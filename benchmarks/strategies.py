@@ -1,0 +1,131 @@
+"""Compare the selection strategies in the world, over several seeds: worlds, models and samples all differ.
+
+    python benchmarks/strategies.py --folder FOLDER [--seeds 0 1 2 3 4] [--cores 2]
+
+docs/benchmarks.md says what it compares and how to read it.
+"""
+
+import argparse
+import copy
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+from distrace import artifacts
+from distrace.plan import Plan, load_plan
+
+ROOT = Path(__file__).parents[1]
+STRATEGIES = ["teacher_count", "length_matched", "longest", "random", "grape"]
+# The share of the questions that teacher_count gets where it may use no more tokens than random does.
+FEWER = 0.81
+BASELINE = "random"
+# 97.5 % points of Student's t, for 2 to 10 seeds.
+T_POINTS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def main() -> None:
+    """Run every seed in a folder of its own, then print the table, and the JSON line last."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True, help="where the runs go; what is finished is kept")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--cores", default="all")
+    options = parser.parse_args()
+    if not 2 <= len(options.seeds) <= len(T_POINTS) + 1:
+        parser.error(f"give 2 to {len(T_POINTS) + 1} seeds: the intervals are over seeds")
+    plans = [run(options.folder / f"seed-{seed}", seed, options.cores) for seed in options.seeds]
+    found = pl.concat([accuracies(folder, plan) for folder, plan in plans])
+    sets = found.group_by("questions", maintain_order=True)
+    rows = [row for (questions,), table in sets for row in compared(questions, table)]
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
+        print(pl.DataFrame(rows))
+    print(json.dumps({"seeds": options.seeds, "results": rows}))
+
+
+def config_of(seed: int) -> dict:
+    """Give the config of the default run with all strategies, and teacher_count on as many tokens as random has."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["seed"] = seed
+    fewer = copy.deepcopy(config["questions"]["train"])
+    fewer["source"]["world"]["count"] = round(FEWER * fewer["source"]["world"]["count"])
+    config["questions"]["train_fewer"] = fewer
+    every = config["runs"]["main"] | {"strategies": STRATEGIES, "trace": []}
+    same_tokens = every | {
+        "candidates": every["candidates"] | {"questions": "train_fewer"},
+        "strategies": ["teacher_count"],
+    }
+    config["runs"] = {"every": every, "same_tokens": same_tokens}
+    return config
+
+
+def run(folder: Path, seed: int, cores: str) -> tuple[Path, Plan]:
+    """Run the workflow of a seed, as far as it is not finished; give its folder and its plan."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = config_of(seed)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    options = ["--cores", cores, "--directory", str(folder.resolve()), "--quiet", "all"]
+    subprocess.run([sys.executable, "-m", "snakemake", *options], cwd=ROOT, check=True)
+    return folder, load_plan(config)
+
+
+def accuracies(folder: Path, plan: Plan) -> pl.DataFrame:
+    """Give accuracy, and mean tokens and number of the training responses, of every model on every set of questions."""
+    rows = []
+    for run_name in plan.config["runs"]:
+        for rollouts in plan.tests(run_name):
+            grades = artifacts.concatenated([folder / p for p in plan.rollout_parts("grades", rollouts)], "grades")
+            model = plan.distilled.get(rollouts.author)
+            name = f"{run_name} {model.strategy}" if model else rollouts.author
+            rows.append(
+                {
+                    "seed": plan.config["seed"],
+                    "questions": rollouts.questions,
+                    "model": name,
+                    "accuracy": grades["correct"].mean(),
+                    "training_tokens": training_tokens(folder, plan, run_name, model) if model else None,
+                }
+            )
+    return pl.DataFrame(rows).unique(maintain_order=True)
+
+
+def training_tokens(folder: Path, plan: Plan, run_name: str, model) -> float:
+    """Give the tokens, under the student's tokenizer, of all responses that a distilled model was trained on."""
+    numbers = json.loads((folder / "results/report/numbers.json").read_text())
+    [selection] = [s for s in numbers["runs"][run_name]["selections"] if s["strategy"] == model.strategy]
+    return selection["mean_longest"] * selection["selected"]
+
+
+def compared(questions: str, found: pl.DataFrame) -> list[dict]:
+    """Give for each model its mean accuracy over seeds and its gain over random on the same seeds, with t-intervals."""
+    wide = {model: rows.sort("seed") for (model,), rows in found.group_by("model", maintain_order=True)}
+    baseline = wide[f"every {BASELINE}"]["accuracy"].to_numpy()
+    rows = []
+    for model, table in wide.items():
+        accuracy = table["accuracy"].to_numpy()
+        gain = accuracy - baseline
+        rows.append(
+            {
+                "questions": questions,
+                "model": model,
+                "seeds": len(accuracy),
+                "training_tokens": table["training_tokens"].mean(),
+                **interval("accuracy", accuracy),
+                **interval("gain", gain),
+                "seeds_above": int((gain > 0).sum()),
+            }
+        )
+    return rows
+
+
+def interval(name: str, values: np.ndarray) -> dict[str, float]:
+    """Give the mean over seeds and its 95 % interval by Student's t."""
+    half = T_POINTS[len(values) - 2] * values.std(ddof=1) / np.sqrt(len(values))
+    return {name: values.mean(), f"{name}_low": values.mean() - half, f"{name}_high": values.mean() + half}
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""Measure how often the test "which teacher was it?" is wrong, and how often it finds the teacher, over several worlds.
+
+    python benchmarks/which_teacher.py --folder FOLDER [--seeds 0 1 2 3 4] [--cores 2]
+
+docs/benchmarks.md says what the cases are and how to read the table.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import yaml
+
+from distrace import artifacts
+from distrace.attribution import lean_differences, sign_flip_p_value
+from distrace.plan import attribution_path, load_plan
+
+ROOT = Path(__file__).parents[1]
+CONFIG = ROOT / "examples" / "which-teacher" / "config.yaml"
+NOMINAL = 0.05
+# What the lean of each run's distilled model must move towards: the first teacher (+1), the second (-1), neither (0).
+TRUTH = {"of_a": 1, "of_b": -1, "of_neither": 0}
+_Z = 1.96  # of a 95 % interval
+
+
+def main() -> None:
+    """Run the example with every seed in a folder of its own, then print the table, and the JSON line last."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True, help="where the runs go; what is finished is kept")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--questions", type=int, nargs="+", default=[10, 25, 50, 100], help="questions in one case")
+    parser.add_argument("--cores", default="all")
+    options = parser.parse_args()
+    worlds = [differences(options.folder / f"seed-{seed}", seed, options.cores) for seed in options.seeds]
+    rows = [measured(worlds, run, size) for run in TRUTH for size in options.questions]
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
+        print(pl.DataFrame(rows))
+    print(json.dumps({"seeds": options.seeds, "nominal": NOMINAL, "results": rows}))
+
+
+def differences(folder: Path, seed: int, cores: str) -> dict[str, np.ndarray]:
+    """Run the workflow of a seed, as far as it is not finished; give each run's difference in lean by question."""
+    folder.mkdir(parents=True, exist_ok=True)
+    config = yaml.safe_load(CONFIG.read_text()) | {"seed": seed}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    options = ["--cores", cores, "--directory", str(folder.resolve()), "--quiet", "all"]
+    subprocess.run([sys.executable, "-m", "snakemake", *options], cwd=ROOT, check=True)
+    plan = load_plan(config)
+    found = {}
+    for run in TRUTH:
+        [rollouts] = plan.attributed(run)
+        found[run] = lean_differences(artifacts.read(folder / attribution_path(run, rollouts), "attribution"))
+    return found
+
+
+def measured(worlds: list[dict[str, np.ndarray]], run: str, size: int) -> dict:
+    """Give the shares of cases in which the test names the right teacher, and a wrong one (any, where it was neither).
+
+    A case is `size` questions of one world; no two cases share a question, so each is a fresh sample of questions.
+    """
+    verdicts = np.array([verdict(case) for world in worlds for case in cases(world[run], size)])
+    wrong = (verdicts != 0) & (verdicts != TRUTH[run])
+    right = (verdicts == TRUTH[run]) if TRUTH[run] else None
+    low, high = wilson(int(wrong.sum()), len(wrong))
+    return {
+        "run": run,
+        "questions": size,
+        "cases": len(verdicts),
+        "power": None if right is None else float(right.mean()),
+        "wrong": float(wrong.mean()),
+        "wrong_low": low,
+        "wrong_high": high,
+        "moved": float(np.mean([world[run].mean() for world in worlds])),
+    }
+
+
+def cases(values: np.ndarray, size: int) -> list[np.ndarray]:
+    """Cut the questions, in their own random order, into as many whole cases as there are."""
+    whole = len(values) - len(values) % size
+    return np.split(values[:whole], whole // size)
+
+
+def verdict(case: np.ndarray) -> int:
+    """Give the sign of the mean difference where its p-value is below the nominal level, else 0."""
+    return int(np.sign(case.mean())) if sign_flip_p_value(case) < NOMINAL else 0
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Give the 95 % Wilson interval of a share."""
+    centre, spread = hits / n + _Z**2 / (2 * n), _Z * np.sqrt(hits / n * (1 - hits / n) / n + _Z**2 / (4 * n**2))
+    scale = 1 + _Z**2 / n
+    return (centre - spread) / scale, (centre + spread) / scale
+
+
+if __name__ == "__main__":
+    main()
