@@ -13,19 +13,16 @@ rule logprobs:
     log:
         "logs/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.log",
     conda:
-        "../../envs/distrace.yaml"
-    threads: lambda w: plan.model_config(w.scorer)["threads"]
+        engine_environment("scorer")
+    threads: of_model("scorer", "threads")
     resources:
-        gpu=lambda w: plan.model_config(w.scorer)["gpus"],
-        token_budget=lambda w: plan.model_config(w.scorer)["token_budget"] or 0,
-        mem_mb=lambda w: plan.model_config(w.scorer)["mem_mb"],
-        runtime=lambda w: plan.model_config(w.scorer)["runtime"],
+        **engine_resources("scorer"),
     params:
         settings=lambda w: as_json(plan.model_settings(w.scorer)),
         sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
         version=NODE_VERSIONS["logprobs"],
     shell:
-        "python -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} --questions {input.questions} "
+        "{resources.python:q} -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} --questions {input.questions} "
         "{params.sentences} --settings {params.settings:q} --context {wildcards.context} "
-        '--execution \'{{"gpus": {resources.gpu}, "token_budget": {resources.token_budget}}}\' '
+        "--execution {resources.execution:q} "
         "--out {output.logprobs} 2>&1 | tee {log}"
