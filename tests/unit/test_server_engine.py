@@ -381,10 +381,18 @@ def test_the_key_goes_to_the_server_and_nowhere_else(fake, card, monkeypatch, ca
     assert KEY not in json.dumps(fake.seen)
 
 
-def test_a_key_that_is_not_set_is_named(fake, card, monkeypatch):
-    monkeypatch.delenv("TEACHER_KEY", raising=False)
-    with pytest.raises(DistraceError, match="environment variable TEACHER_KEY"):
+@pytest.mark.parametrize("key", ["", " \n", "hush\nhush", "hüsh"])
+def test_a_key_that_is_none_is_named_and_not_shown(fake, card, monkeypatch, key):
+    monkeypatch.setenv("TEACHER_KEY", key)
+    with pytest.raises(DistraceError, match="environment variable TEACHER_KEY holds no key") as error:
         load(card, fake, api_key_variable="TEACHER_KEY")
+    assert not any(secret in str(error.value) for secret in ("hush", "hüsh"))
+
+
+def test_the_end_of_a_line_behind_a_key_is_not_part_of_it(fake, card, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", KEY + "\n")
+    load(card, fake, api_key_variable="TEACHER_KEY")
+    assert fake.headers[-1]["Authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize("url", ["http://me:hush@host/v1", "http://host/v1?key=hush", "host:8000/v1"])

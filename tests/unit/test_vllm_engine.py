@@ -128,7 +128,7 @@ def test_batches_are_bounded_and_begin_with_the_longest(stand_in, card, monkeypa
     engine = load_engine(card, SETTINGS, Execution())
     assert engine.score_plan([request([1], [2] * n) for n in (4, 94, 50, 3, 2, 44)]) == [[1], [2, 5], [0, 3], [4]]
     requests = [GenerateRequest([1] * n, 40, 0) for n in (4, 80, 20, 3)]
-    assert engine.generate_plan(requests) == [[1], [2], [0, 3]]
+    assert engine.generate_plan(requests) == [[1, 2], [0, 3]]
 
 
 def test_vllm_is_told_what_the_settings_say(stand_in, card):

@@ -22,7 +22,16 @@ from transformers import AutoConfig, AutoTokenizer
 
 from distrace.engines.probe import ProbeError, Prompt, check_generation, check_scores
 from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest
-from distrace.engines.whole import batches, end_tokens, generated, limit, score_of, seed_of, sent
+from distrace.engines.whole import (
+    end_tokens,
+    generate_batches,
+    generated,
+    limit,
+    score_batches,
+    score_of,
+    seed_of,
+    sent,
+)
 from distrace.errors import DistraceError
 from distrace.models import Card
 from distrace.settings import Execution, ModelSettings, Sampling, Server
@@ -86,11 +95,10 @@ class Client:
         variable = self.server.api_key_variable
         if variable is None:
             return None
-        if not os.environ.get(variable):
-            raise DistraceError(
-                f"model {self.name!r}: the environment variable {variable} with the server's key is not set"
-            )
-        return os.environ[variable]
+        key = os.environ.get(variable, "").strip()
+        if not (key and key.isascii() and key.isprintable()):  # HTTP would refuse the others, and show them
+            raise DistraceError(f"model {self.name!r}: the environment variable {variable} holds no key for the server")
+        return key
 
     def require_model(self, window: int) -> None:
         """Raise DistraceError unless the server has the model, with room for the window and one token more."""
@@ -232,7 +240,7 @@ class ServerEngine:
 
     def score_plan(self, requests: list[ScoreRequest]) -> list[list[int]]:
         """Divide requests (by index) into batches of bounded size, those with the longest sequences first."""
-        return batches([len(sent(request)) for request in requests])
+        return score_batches(requests)
 
     def score(self, requests: list[ScoreRequest]) -> list[Score]:
         """Give the log-probs of one batch, and ranks where the server tells them."""
@@ -262,8 +270,8 @@ class ServerEngine:
             raise ProbeError(f"its {form.name} is not in the form that vLLM and OpenAI document: {error}") from error
 
     def generate_plan(self, requests: list[GenerateRequest]) -> list[list[int]]:
-        """Divide requests (by index) into batches, those with the longest sequences first."""
-        return batches([len(request.prompt) + limit(request, self.window) for request in requests])
+        """Divide requests (by index) into batches, those with the longest prompts first."""
+        return generate_batches(requests)
 
     def generate(
         self,

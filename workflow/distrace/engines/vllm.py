@@ -13,7 +13,16 @@ import transformers
 from transformers import AutoTokenizer
 
 from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest
-from distrace.engines.whole import batches, end_tokens, generated, limit, score_of, seed_of, sent
+from distrace.engines.whole import (
+    end_tokens,
+    generate_batches,
+    generated,
+    limit,
+    score_batches,
+    score_of,
+    seed_of,
+    sent,
+)
 from distrace.errors import DistraceError
 from distrace.models import Card
 from distrace.settings import Execution, ModelSettings, Sampling
@@ -92,11 +101,11 @@ class VllmEngine:
 
     def score_plan(self, requests: list[ScoreRequest]) -> list[list[int]]:
         """Divide requests (by index) into batches of bounded size, those with the longest sequences first."""
-        return batches([len(sent(request)) for request in requests])
+        return score_batches(requests)
 
     def score(self, requests: list[ScoreRequest]) -> list[Score]:
         """Give the log-probs and ranks of one batch; raise DistraceError where vLLM gives a token none."""
-        asked = self.parameters(temperature=0.0, max_tokens=1, prompt_logprobs=0, detokenize=False)
+        asked = self.parameters(temperature=0.0, max_tokens=1, prompt_logprobs=0, flat_logprobs=True, detokenize=False)
         prompts = [sent(request) for request in requests]
         asking = [prompt for prompt in prompts if prompt]
         outputs = iter(self._run(asking, [asked] * len(asking)))
@@ -113,8 +122,8 @@ class VllmEngine:
         return score_of(self.name, request, logprobs, [entry.rank if entry else 0 for entry in found])
 
     def generate_plan(self, requests: list[GenerateRequest]) -> list[list[int]]:
-        """Divide requests (by index) into batches, those with the longest sequences first."""
-        return batches([len(request.prompt) + limit(request, self.window) for request in requests])
+        """Divide requests (by index) into batches, those with the longest prompts first."""
+        return generate_batches(requests)
 
     def generate(
         self,
@@ -136,6 +145,7 @@ class VllmEngine:
             max_tokens=limit(request, self.window),
             stop_token_ids=sorted(self.ends),
             logprobs=0,
+            flat_logprobs=True,
             detokenize=False,
         )
 

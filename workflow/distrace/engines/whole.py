@@ -7,7 +7,8 @@ from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Scor
 from distrace.errors import DistraceError
 from distrace.models import Card
 
-BATCH_TOKENS = 2**16  # in one batch, so that what comes back for each token is never held for all responses at once
+# Of one batch, so that what comes back for each token is never held for all responses at once.
+BATCH_TOKENS = 2**16
 BATCH_ROWS = 256
 IMPOSSIBLE = -9999.0  # what vLLM's server writes for minus infinity, which JSON cannot hold
 
@@ -45,8 +46,9 @@ def score_of(name: str, request: ScoreRequest, logprobs: list[float | None], ran
     return Score(found, np.minimum([ranks[place] for place in places], MAX_RANK).astype(np.int16).reshape(-1))
 
 
-def batches(lengths: list[int]) -> list[list[int]]:
-    """Divide requests (by index) into batches of at most `BATCH_TOKENS` (or one request), the longest first."""
+def score_batches(requests: list[ScoreRequest]) -> list[list[int]]:
+    """Divide requests (by index) into batches within `BATCH_TOKENS` (or of one request) and `BATCH_ROWS`."""
+    lengths = [len(sent(request)) for request in requests]
     found: list[list[int]] = []
     room = 0
     for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
@@ -56,6 +58,12 @@ def batches(lengths: list[int]) -> list[list[int]]:
         found[-1].append(index)
         room -= lengths[index]
     return found
+
+
+def generate_batches(requests: list[GenerateRequest]) -> list[list[int]]:
+    """Divide requests (by index) into batches of `BATCH_ROWS`: many, so that the engine has enough to do at once."""
+    order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), requests[i].prompt))
+    return [order[start : start + BATCH_ROWS] for start in range(0, len(order), BATCH_ROWS)]
 
 
 def limit(request: GenerateRequest, window: int) -> int:
