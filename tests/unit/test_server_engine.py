@@ -349,6 +349,13 @@ def test_a_request_that_the_server_refuses_is_not_sent_again(fake, card, pauses)
     assert pauses == []
 
 
+def test_a_reply_that_is_no_json_is_an_error(fake, card):
+    engine = load(card, fake)
+    fake.trouble = failing(1, lambda handler: handler.answer(200, ["gateway"]))
+    with pytest.raises(DistraceError, match=r"status 200, but no JSON object: \[\"gateway\"\]"):
+        engine.score(requests_of(1))
+
+
 def test_a_server_that_is_not_there_is_an_error(fake, card, pauses):
     at = asdict(Server("http://127.0.0.1:9/v1", "tiny", retries=1))
     with pytest.raises(DistraceError, match=r"'teacher': http://127\.0\.0\.1:9/v1: ConnectError"):
@@ -376,6 +383,10 @@ def test_the_key_goes_to_the_server_and_nowhere_else(fake, card, monkeypatch, ca
     fake.trouble = failing(99, lambda handler: handler.answer(401, {"error": f"wrong key {KEY}"}))
     with pytest.raises(DistraceError, match=r"wrong key \*\*\*"):
         engine.score(requests_of(1))
+    fake.trouble = failing(99, lambda handler: handler.answer(400, {"error": "x" * 480 + KEY}))
+    with pytest.raises(DistraceError) as error:
+        engine.score(requests_of(1))
+    assert KEY[:4] not in str(error.value)
     assert len(pauses) == 1
     assert KEY not in caplog.text
     assert KEY not in json.dumps(fake.seen)

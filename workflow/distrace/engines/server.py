@@ -102,11 +102,11 @@ class Client:
 
     def require_model(self, window: int) -> None:
         """Raise DistraceError unless the server has the model, with room for the window and one token more."""
-        served = {model["id"]: model for model in self.request("GET", "models").get("data") or []}
+        served = {model.get("id"): model for model in self.request("GET", "models").get("data") or []}
         if self.server.model not in served:
             raise DistraceError(
                 f"model {self.name!r}: {self.server.url} serves no model {self.server.model!r}; "
-                f"it serves {', '.join(sorted(served)) or 'none'}"
+                f"it serves {', '.join(map(str, served)) or 'none'}"
             )
         longest = served[self.server.model].get("max_model_len")
         if longest is not None and longest <= window:
@@ -129,18 +129,18 @@ class Client:
             pause = None
             try:
                 reply = self.http.request(method, f"{self.server.url.rstrip('/')}/{path}", json=body)
-            except httpx2.TransportError as error:
-                trouble = f"{type(error).__name__}: {error}"
+            except httpx2.RequestError as error:
+                trouble = self._without_key(f"{type(error).__name__}: {error}")
             else:
                 if reply.is_success:
                     return self._json(reply)
-                trouble = f"status {reply.status_code}: {reply.text[:500]}"
+                trouble = f"status {reply.status_code}: {self._shown(reply)}"
                 if reply.status_code < 500 and reply.status_code not in _BUSY:
                     raise self._error(trouble)
                 pause = _retry_after(reply)
             if attempt < self.server.retries:
                 pause = min(2**attempt * random.uniform(0.5, 1.5) if pause is None else pause, LONGEST_PAUSE)
-                log.warning("%s: %s; again in %.1f s", self.server.url, self._without_key(trouble), pause)
+                log.warning("%s: %s; again in %.1f s", self.server.url, trouble, pause)
                 time.sleep(pause)
         raise self._error(f"{trouble} (after {self.server.retries + 1} tries)")
 
@@ -150,11 +150,14 @@ class Client:
         except ValueError:
             found = None
         if not isinstance(found, dict):
-            raise self._error(f"status {reply.status_code}, but no JSON object: {reply.text[:500]!r}")
+            raise self._error(f"status {reply.status_code}, but no JSON object: {self._shown(reply)}")
         return found
 
     def _error(self, trouble: str) -> "ServerError":
-        return ServerError(f"model {self.name!r}: {self.server.url}: {self._without_key(trouble)}")
+        return ServerError(f"model {self.name!r}: {self.server.url}: {trouble}")
+
+    def _shown(self, reply: httpx2.Response) -> str:
+        return self._without_key(reply.text)[:500]  # in this order: a part of a key is too much
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.key, "***") if self.key else text
