@@ -70,6 +70,7 @@ def engine_resources(wildcard):
 
 
 def python_of(engine):
+    """Give the Python that runs an engine; vLLM may have one of its own outside of conda (docs/engines.md)."""
     return environ.get("DISTRACE_VLLM_PYTHON", "python") if engine == "vllm" else "python"
 
 

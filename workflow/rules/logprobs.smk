@@ -22,7 +22,6 @@ rule logprobs:
         sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
         version=NODE_VERSIONS["logprobs"],
     shell:
-        "{resources.python:q} -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} --questions {input.questions} "
-        "{params.sentences} --settings {params.settings:q} --context {wildcards.context} "
-        "--execution {resources.execution:q} "
-        "--out {output.logprobs} 2>&1 | tee {log}"
+        "{resources.python:q} -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} "
+        "--questions {input.questions} {params.sentences} --settings {params.settings:q} --context {wildcards.context} "
+        "--execution {resources.execution:q} --out {output.logprobs} 2>&1 | tee {log}"

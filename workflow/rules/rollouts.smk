@@ -22,9 +22,8 @@ rule rollouts:
         sampling=lambda w: as_json(plan.sampling(w.sampling)),
         version=NODE_VERSIONS["rollouts"],
     shell:
-        "{resources.python:q} -m distrace.rollouts --model {input.model} --questions {input.questions} --settings {params.settings:q} "
-        "--sampling {params.sampling:q} "
-        "--execution {resources.execution:q} "
+        "{resources.python:q} -m distrace.rollouts --model {input.model} --questions {input.questions} "
+        "--settings {params.settings:q} --sampling {params.sampling:q} --execution {resources.execution:q} "
         "--out {output.rollouts} 2>&1 | tee {log}"
 
 
