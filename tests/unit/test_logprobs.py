@@ -1,5 +1,6 @@
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +91,20 @@ def test_every_token_is_scored_given_the_question_and_the_response_so_far(questi
         assert all(1 <= rank <= 100 for rank in row["ranks"])
         assert row["starts"] == sorted(row["starts"])
         assert not text or (row["starts"][0], row["ends"][-1]) == (0, len(text))
+
+
+@pytest.mark.parametrize("context", ["full", "window-1"])
+def test_ranks_are_null_where_the_engine_cannot_tell_them(questions, model, monkeypatch, context):
+    rollouts = write_rollouts(questions, TEXTS)
+    sentences = rollouts.parent / "sentences.arrow"
+    write_sentences(rollouts, "sentences", sentences)
+    expected, _ = score(rollouts, questions, model, context, sentences=sentences)
+    whole = TransformersEngine.score
+    monkeypatch.setattr(
+        TransformersEngine, "score", lambda *asked: [replace(score, ranks=None) for score in whole(*asked)]
+    )
+    rows, _ = score(rollouts, questions, model, context, sentences=sentences)
+    assert rows == [row | {"ranks": None if row["token_ids"] else []} for row in expected]
 
 
 def test_an_empty_response_has_no_tokens(questions, model):

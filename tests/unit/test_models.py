@@ -41,6 +41,20 @@ def test_a_folder_that_holds_no_model_is_named(folder, tmp_path, name):
         card_of(folder, tmp_path)
 
 
+def test_a_served_model_needs_no_weights_and_is_known_by_its_name_on_the_server(folder, tmp_path):
+    def card_of_served(name: str) -> Card:
+        write_model("teacher", {"folder": str(folder), "served": name}, tmp_path / "model.json")
+        return read_card(tmp_path / "model.json")
+
+    whole = card_of_served("big").fingerprint
+    (folder / "model.safetensors").unlink()
+    assert card_of_served("big").fingerprint == whole
+    assert card_of_served("bigger").fingerprint != whole
+    (folder / "tokenizer.json").unlink()
+    with pytest.raises(DistraceError, match=r"holds no tokenizer\*"):
+        card_of_served("big")
+
+
 def test_a_card_whose_weights_are_gone_is_refused(tmp_path):
     write_card(tmp_path / "model.json", Card("student", str(tmp_path / "gone"), None, "f"))
     with pytest.raises(DistraceError, match=r"gone are gone; delete .*model\.json and run again"):
@@ -48,16 +62,21 @@ def test_a_card_whose_weights_are_gone_is_refused(tmp_path):
 
 
 def test_a_hub_model_is_fetched_by_its_revision_and_known_by_its_commit(tmp_path, monkeypatch):
-    asked = {}
+    asked, fetched = {}, []
 
     def fetch(hub, revision, allow_patterns):
         asked[hub] = revision
+        fetched[:] = allow_patterns
         return str(tmp_path / "snapshots" / "c0ffee")
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
     write_model("student", {"hub": "owner/name", "revision": "main"}, tmp_path / "model.json")
     card = read_card(tmp_path / "model.json")
     assert asked == {"owner/name": "main"}
+    assert "*.safetensors" in fetched
+    write_model("student", {"hub": "owner/name", "revision": "main", "served": "x"}, tmp_path / "served.json")
+    assert "*.safetensors" not in fetched
+    assert read_card(tmp_path / "served.json").fingerprint != card.fingerprint
     assert (card.location, card.revision) == ("owner/name", "c0ffee")
 
 

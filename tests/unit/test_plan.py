@@ -20,7 +20,7 @@ from distrace.plan import (
 )
 from distrace.questions import Questions
 from distrace.selection import STRATEGIES
-from distrace.settings import Execution, ModelSettings, Sampling, Training
+from distrace.settings import Execution, ModelSettings, Sampling, Server, Training
 from distrace.splitting import SPLITTERS
 
 ROOT = Path(__file__).parents[2]
@@ -54,6 +54,8 @@ runs:
     distilled: ready
     test: {questions: [test], sampling: answer}
 """)
+
+SERVER = {"url": "http://gpu-node:8000/v1", "model": "owner/big@abc"}
 
 
 def config_with(path: str, value: object) -> dict:
@@ -162,12 +164,20 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
             {"file": "x.jsonl", "logprobs": "values"},
             "sampling.explore.responses: `logprobs` need `token_ids`",
         ),
+        ("models/big/engine", "server", "models.big: engine `server` and the key `server` need each other"),
+        ("models/big/server", SERVER, "models.big: engine `server` and the key `server` need each other"),
+        ("models/big/server", SERVER | {"url": "http://me:hush@host/v1"}, "models.big.server.url: must be http(s)://"),
+        ("models/big/server", SERVER | {"url": "host:8000/v1"}, "models.big.server.url: must be http(s)://"),
+        ("models/tuned/server", SERVER, "models.tuned.source: a served model's tokenizer comes from `hub` or `folder`"),
+        ("models/small/server", SERVER, "models.tuned.source.finetune.base: 'small' is behind a server"),
+        ("models/small/server", SERVER, "runs.main.student: 'small' is behind a server"),
         ("training/short/micro_batch_size", 3, "training.short: batch_size must be a multiple of micro_batch_size"),
     ],
 )
 def test_a_choice_that_does_not_fit_the_others_gets_a_line(path, value, line):
     found = mistakes(config_with(path, value))
     assert any(line in one for one in found), found
+    assert not any("hush" in one for one in found)
 
 
 def test_a_name_that_yaml_takes_for_a_number_is_told():
@@ -208,6 +218,7 @@ def test_defaults_are_not_shared_between_entries(plan):
     [
         (ModelSettings, "model"),
         (Execution, "model"),
+        (Server, "server"),
         (Sampling, "sampling"),
         (Training, "training"),
         (Questions, "questions"),
@@ -253,6 +264,17 @@ def test_settings_come_from_the_config_and_seeds_add_up():
     assert plan.sampling("explore") == Sampling(samples=4, temperature=0.6, seed=100)
     assert plan.training("tuned") == Training(max_steps=3, seed=100)
     assert plan.training("main.big.random.5") == Training(max_steps=3, seed=105)
+
+
+def test_of_a_server_only_the_name_of_the_model_is_part_of_a_result():
+    config = config_with("models/big/engine", "server")
+    config["models"]["big"]["server"] = SERVER | {"concurrency": 3}
+    plan = load_plan(config)
+    assert plan.model_source("big")["served"] == "owner/big@abc"
+    assert "served" not in plan.model_source("other")
+    assert Server(**plan.execution("big").server) == Server("http://gpu-node:8000/v1", "owner/big@abc", concurrency=3)
+    assert plan.model_settings("big") == ModelSettings(engine="server")
+    assert plan.execution("small") == Execution(token_budget=64)
 
 
 def test_a_run_trains_a_model_for_each_teacher_strategy_and_seed(plan):

@@ -21,7 +21,7 @@ from distrace.errors import DistraceError
 def run(node: Callable[..., None]) -> None:
     """Call `node` with the options of the command line; print a DistraceError as one line and exit with status 1."""
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"[{_name(node)}] %(message)s")
-    for noisy in ("httpx", "datasets", "transformers"):
+    for noisy in ("httpx", "httpx2", "datasets", "transformers"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = _parser(node).parse_args()
     try:

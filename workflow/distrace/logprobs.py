@@ -240,9 +240,14 @@ def _rows(kept: list[tuple[str, Aligned, list[ScoreRequest]]], scores: list[dict
         parts = [next(remaining) for _ in requests]
         row = {"rollout_id": rollout_id}
         row |= {name: getattr(aligned, name)[aligned.scored] for name in ("token_ids", "starts", "ends")}
-        row |= {name: np.concatenate([part[name] for part in parts] or [[]]) for name in _BATCH_COLUMNS}
+        row |= {name: _joined([part[name] for part in parts]) for name in _BATCH_COLUMNS}
         rows.append(row)
     return rows
+
+
+def _joined(parts: list) -> np.ndarray | None:
+    """Give the values of all parts, None where an engine could not tell those of a part."""
+    return None if any(part is None for part in parts) else np.concatenate(parts or [[]])
 
 
 if __name__ == "__main__":

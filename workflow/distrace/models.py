@@ -2,11 +2,12 @@
 
 A model's card (`results/models/NAME/model.json`) says where the weights lie and carries their fingerprint: the
 commit of a hub model, the content of a local folder. Trained models write the same card.
+Of a model that a server runs, only tokenizer and config are needed here; its name there is in its fingerprint.
 Run by the workflow as `python -m distrace.models --name NAME --source JSON --out FILE`.
 """
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from distrace import command
@@ -16,7 +17,8 @@ from distrace.identity import digest
 from distrace.rows import file_digest
 
 # What changes a model's output; a README or a licence beside it does not.
-_WEIGHT_FILES = ("*.safetensors", "*.json", "*.jinja", "*.model", "*.txt", "*.py")
+_TOKENIZER_FILES = ("*.json", "*.jinja", "*.model", "*.txt", "*.py")
+_WEIGHT_FILES = ("*.safetensors", *_TOKENIZER_FILES)
 
 
 @dataclass(frozen=True)
@@ -30,28 +32,34 @@ class Card:
 
 
 def write_model(name: str, source: dict, out: Path) -> None:
-    """Write the card of a hub model (downloading it where the machine may) or of a local folder."""
-    hub = source.get("hub")
-    write_card(out, _hub_card(name, hub, source["revision"]) if hub else folder_card(name, source["folder"]))
+    """Write the card of a hub model (downloading it where the machine may) or of a local folder.
+
+    With `served`, the name that a server has for the model, no weights are fetched or asked for.
+    """
+    hub, served = source.get("hub"), source.get("served")
+    files = _TOKENIZER_FILES if served else _WEIGHT_FILES
+    card = _hub_card(name, hub, source["revision"], files) if hub else folder_card(name, source["folder"], files)
+    write_card(out, replace(card, fingerprint=digest([card.fingerprint, served])) if served else card)
 
 
-def folder_card(name: str, folder: str) -> Card:
+def folder_card(name: str, folder: str, files: tuple[str, ...] = _WEIGHT_FILES) -> Card:
     """Give the card of a local folder; its fingerprint is a digest of the names and contents of its files."""
     path = Path(folder)
     if not (path / "config.json").is_file():
         raise DistraceError(f"model {name!r}: {folder} holds no config.json; is it a folder that transformers saved?")
-    if not any(path.glob("*.safetensors")):
-        raise DistraceError(f"model {name!r}: {folder} holds no *.safetensors")
-    files = sorted({file for pattern in _WEIGHT_FILES for file in path.glob(pattern)})
-    return Card(name, folder, None, digest({file.name: file_digest(file) for file in files}))
+    needed = "*.safetensors" if files is _WEIGHT_FILES else "tokenizer*"
+    if not any(path.glob(needed)):
+        raise DistraceError(f"model {name!r}: {folder} holds no {needed}")
+    found = sorted({file for pattern in files for file in path.glob(pattern)})
+    return Card(name, folder, None, digest({file.name: file_digest(file) for file in found}))
 
 
-def _hub_card(name: str, hub: str, revision: str) -> Card:
+def _hub_card(name: str, hub: str, revision: str, files: tuple[str, ...]) -> Card:
     from huggingface_hub import snapshot_download  # only hub models need it
 
     # The snapshot's folder is named by the commit that the revision stands for.
     try:
-        snapshot = Path(snapshot_download(hub, revision=revision, allow_patterns=list(_WEIGHT_FILES)))
+        snapshot = Path(snapshot_download(hub, revision=revision, allow_patterns=list(files)))
     except (OSError, ValueError) as error:  # what huggingface_hub raises: no such model, no network, a bad name
         raise DistraceError(f"model {name!r}: cannot fetch {hub} at revision {revision}: {error}") from error
     return Card(name, hub, snapshot.name, digest({"hub": hub, "commit": snapshot.name}))

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from functools import cache, cached_property
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import polars as pl
 import yaml
@@ -19,7 +20,7 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from distrace.errors import DistraceError
 from distrace.prompts import format_text
-from distrace.settings import ModelSettings, Sampling, Training
+from distrace.settings import Execution, ModelSettings, Sampling, Training
 
 SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
 RESULTS = "results"
@@ -103,6 +104,15 @@ class Plan:
     def takes_recorded(self, scorer: str, author: str, context: str) -> bool:
         """Tell whether a scorer's log-probs are those recorded when it wrote the responses itself."""
         return scorer == author and context == "full" and self.model_config(scorer)["own_log_probs"] == "recorded"
+
+    def execution(self, name: str) -> Execution:
+        """Give what changes the speed of a model's jobs, not their results."""
+        return _pick(Execution, self.model_config(name))
+
+    def model_source(self, name: str) -> dict:
+        """Give where a hub or local model comes from; of a served one also its name there, which says what it is."""
+        config = self.config["models"][name]
+        return config["source"] | ({"served": config["server"]["model"]} if config["server"] else {})
 
     def samplings(self, imported: bool) -> list[str]:
         """Give the names of the samplings that take responses from a file, or of those that run a model."""
@@ -333,6 +343,7 @@ def _wrong_references(config: dict) -> Iterable[str]:
         yield from _wrong_pattern(f"questions.{name}.grader.pattern", questions["grader"]["pattern"])
     for name, model in config["models"].items():
         yield from _wrong_model(config, name, model["source"])
+        yield from _wrong_server(f"models.{name}", model)
     for name, run in config["runs"].items():
         yield from _wrong_run(config, f"runs.{name}", run)
     for name, sampling in config["sampling"].items():
@@ -356,6 +367,7 @@ def _wrong_model(config: dict, name: str, source: dict) -> Iterable[str]:
     yield from _exactly_one(where, source, ["hub", "folder", "finetune", "fresh"])
     if finetune := source["finetune"]:
         yield from _unknown(config, "models", f"{where}.finetune.base", finetune["base"])
+        yield from _untrainable(config, f"{where}.finetune.base", finetune["base"])
         yield from _unknown(config, "questions", f"{where}.finetune.questions", finetune["questions"])
         yield from _unknown(config, "training", f"{where}.finetune.training", finetune["training"])
         yield from _without_solutions(config, f"{where}.finetune.questions", finetune["questions"])
@@ -366,6 +378,25 @@ def _wrong_model(config: dict, name: str, source: dict) -> Iterable[str]:
         yield from _without_solutions(config, f"{where}.fresh.questions", fresh["questions"])
         if fresh["hidden"] % fresh["heads"]:
             yield f"{where}.fresh: heads {fresh['heads']} must divide hidden {fresh['hidden']}"
+
+
+def _wrong_server(where: str, model: dict) -> Iterable[str]:
+    server = model["server"]
+    if (model["engine"] == "server") != bool(server):
+        yield f"{where}: engine `server` and the key `server` need each other"
+    if not server:
+        return
+    if not (model["source"]["hub"] or model["source"]["folder"]):
+        yield f"{where}.source: a served model's tokenizer comes from `hub` or `folder`"
+    url = urlsplit(server["url"])
+    if url.scheme not in ("http", "https") or not url.hostname or url.username or url.password or url.query:
+        # The value is not shown: it may hold a key.
+        yield f"{where}.server.url: must be http(s)://HOST/..., without user, password or query; see `api_key_variable`"
+
+
+def _untrainable(config: dict, where: str, model: str) -> Iterable[str]:
+    if config["models"].get(model, {}).get("server"):
+        yield f"{where}: {model!r} is behind a server; only a model with its weights here can be trained"
 
 
 def _ancestors(config: dict, name: str) -> set[str]:
@@ -407,6 +438,7 @@ def _wrong_run(config: dict, where: str, run: dict) -> Iterable[str]:
     yield from _unknown(config, "questions", f"{where}.candidates.questions", run["candidates"]["questions"])
     yield from _unknown(config, "sampling", f"{where}.candidates.sampling", run["candidates"]["sampling"])
     yield from _unknown(config, "training", f"{where}.training", run["training"])
+    yield from _untrainable(config, f"{where}.student", run["student"])
 
 
 def _ready_made(config: dict, where: str, sampling: str) -> Iterable[str]:

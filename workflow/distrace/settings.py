@@ -26,6 +26,19 @@ class Execution:
 
     token_budget: int | None = None  # tokens in one batch, padding counted; None: found from the free memory
     gpus: int = 0
+    server: dict | None = None  # of `Server`, for a model that a server runs
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where a server is and how it is asked; which weights `model` stands for is in the model's card."""
+
+    url: str
+    model: str
+    api_key_variable: str | None = None  # the environment variable that holds the key; the key is never written down
+    concurrency: int = 16
+    timeout: float = 1800.0  # seconds for one reply
+    retries: int = 6
 
 
 @dataclass(frozen=True)

@@ -49,6 +49,37 @@ def as_json(settings):
     return canonical_json(settings if isinstance(settings, dict) else asdict(settings))
 
 
+def of_model(wildcard, key):
+    """Give a function: a key of the config of the job's model, whose name that wildcard holds."""
+    return lambda w: plan.model_config(w[wildcard])[key]
+
+
+def model_resources(wildcard):
+    """Give the resources of a job that runs the model that the wildcard names."""
+    return {"gpu": of_model(wildcard, "gpus"), **{key: of_model(wildcard, key) for key in ("mem_mb", "runtime")}}
+
+
+def engine_resources(wildcard):
+    """Give the resources of a job that scores or generates: with what --execution says and which Python runs it.
+
+    Resources, not params: a change makes nothing stale.
+    """
+    return model_resources(wildcard) | {
+        "execution": lambda w: as_json(plan.execution(w[wildcard])),
+        "python": lambda w: python_of(plan.model_config(w[wildcard])["engine"]),
+    }
+
+
+def python_of(engine):
+    """Give the Python that runs an engine; vLLM may have one of its own outside of conda (docs/engines.md)."""
+    return environ.get("DISTRACE_VLLM_PYTHON", "python") if engine == "vllm" else "python"
+
+
+def engine_environment(wildcard):
+    """Give a function: the conda environment of the job's engine."""
+    return lambda w: f"../../envs/{'vllm' if plan.model_config(w[wildcard])['engine'] == 'vllm' else 'distrace'}.yaml"
+
+
 def parts_of(kind):
     """Give an input function: all parts of an artifact of the job's rollout set; `kind` may hold wildcards."""
     return lambda w: plan.rollout_parts(kind.format(**w, student=student_of(w)), rollout_set(w))
@@ -63,10 +94,18 @@ def scoring(key):
 
     def asked(w):
         if plan.takes_recorded(w.scorer, w.author, w.context):
-            return {"threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60, "token_budget": None}[key]
+            return {"threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60}[key]
         return plan.model_config(w.scorer)[key]
 
     return asked
+
+
+def scoring_resources():
+    return engine_resources("scorer") | {
+        "gpu": scoring("gpus"),
+        "mem_mb": scoring("mem_mb"),
+        "runtime": scoring("runtime"),
+    }
 
 
 def author_of_tokens(wildcards):

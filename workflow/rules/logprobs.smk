@@ -13,20 +13,16 @@ rule logprobs:
     log:
         "logs/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.log",
     conda:
-        "../../envs/distrace.yaml"
+        engine_environment("scorer")
     threads: scoring("threads")
     resources:
-        gpu=scoring("gpus"),
-        token_budget=lambda w: scoring("token_budget")(w) or 0,
-        mem_mb=scoring("mem_mb"),
-        runtime=scoring("runtime"),
+        **scoring_resources(),
     params:
         settings=lambda w: as_json(plan.model_settings(w.scorer)),
         sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
         recorded=lambda w: "--log-probs recorded" if plan.takes_recorded(w.scorer, w.author, w.context) else "",
         version=NODE_VERSIONS["logprobs"],
     shell:
-        "python -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} --questions {input.questions} "
-        "{params.sentences} {params.recorded} --settings {params.settings:q} --context {wildcards.context} "
-        '--execution \'{{"gpus": {resources.gpu}, "token_budget": {resources.token_budget}}}\' '
-        "--out {output.logprobs} 2>&1 | tee {log}"
+        "{resources.python:q} -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} "
+        "--questions {input.questions} {params.sentences} {params.recorded} --settings {params.settings:q} "
+        "--context {wildcards.context} --execution {resources.execution:q} --out {output.logprobs} 2>&1 | tee {log}"

@@ -17,7 +17,7 @@ rule model:
         mem_mb=2000,
         runtime=240,
     params:
-        source=lambda w: as_json(plan.config["models"][w.model]["source"]),
+        source=lambda w: as_json(plan.model_source(w.model)),
         version=NODE_VERSIONS["models"],
     shell:
         "python -m distrace.models --name {wildcards.model} --source {params.source:q} --out {output} 2>&1 | tee {log}"
@@ -63,11 +63,9 @@ rule finetune:
         model=names([*plan.models_from("finetune"), *plan.distilled]),
     conda:
         "../../envs/distrace.yaml"
-    threads: lambda w: plan.model_config(w.model)["threads"]
+    threads: of_model("model", "threads")
     resources:
-        gpu=lambda w: plan.model_config(w.model)["gpus"],
-        mem_mb=lambda w: plan.model_config(w.model)["mem_mb"],
-        runtime=lambda w: plan.model_config(w.model)["runtime"],
+        **model_resources("model"),
     params:
         settings=lambda w: as_json(plan.model_settings(w.model)),
         training=lambda w: as_json(plan.training(w.model)),

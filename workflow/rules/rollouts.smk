@@ -13,21 +13,17 @@ rule rollouts:
     wildcard_constraints:
         sampling=names(plan.samplings(imported=False)),
     conda:
-        "../../envs/distrace.yaml"
-    threads: lambda w: plan.model_config(w.author)["threads"]
+        engine_environment("author")
+    threads: of_model("author", "threads")
     resources:
-        gpu=lambda w: plan.model_config(w.author)["gpus"],
-        token_budget=lambda w: plan.model_config(w.author)["token_budget"] or 0,
-        mem_mb=lambda w: plan.model_config(w.author)["mem_mb"],
-        runtime=lambda w: plan.model_config(w.author)["runtime"],
+        **engine_resources("author"),
     params:
         settings=lambda w: as_json(plan.model_settings(w.author)),
         sampling=lambda w: as_json(plan.sampling(w.sampling)),
         version=NODE_VERSIONS["rollouts"],
     shell:
-        "python -m distrace.rollouts --model {input.model} --questions {input.questions} --settings {params.settings:q} "
-        "--sampling {params.sampling:q} "
-        '--execution \'{{"gpus": {resources.gpu}, "token_budget": {resources.token_budget}}}\' '
+        "{resources.python:q} -m distrace.rollouts --model {input.model} --questions {input.questions} "
+        "--settings {params.settings:q} --sampling {params.sampling:q} --execution {resources.execution:q} "
         "--out {output.rollouts} 2>&1 | tee {log}"
 
 

@@ -10,7 +10,7 @@ from distrace.errors import DistraceError
 from distrace.models import Card
 from distrace.settings import Execution, ModelSettings
 
-ENGINES = {"transformers": "distrace.engines.transformers"}
+ENGINES = {name: f"distrace.engines.{name}" for name in ("transformers", "vllm", "server")}
 
 
 def load_engine(card: Card, settings: ModelSettings, execution: Execution):

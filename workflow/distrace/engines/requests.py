@@ -20,11 +20,12 @@ class ScoreRequest:
 class Score:
     """Of the scored tokens, in order: natural-log probabilities and ranks.
 
-    A rank is 1 + the number of vocabulary logits strictly above the token's own, clipped at `MAX_RANK`.
+    A rank is 1 + the number of vocabulary logits strictly above the token's own, clipped at `MAX_RANK`; None where an
+    engine cannot tell.
     """
 
     logprobs: np.ndarray  # float32
-    ranks: np.ndarray  # int16
+    ranks: np.ndarray | None  # int16
 
 
 @dataclass(frozen=True)
