@@ -10,11 +10,12 @@ import copy
 import importlib.util
 import json
 import multiprocessing
+import random
 import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import islice, product
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -48,7 +49,7 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--model", required=True, help="a folder that transformers saved")
     parser.add_argument("--data", type=Path, required=True, help="JSON lines with `question` and `code`, its responses")
-    parser.add_argument("--questions", type=int, default=12, help="how many of the first questions to score")
+    parser.add_argument("--questions", type=int, default=12, help="how many questions to score, spread over the file")
     parser.add_argument("--pairs", type=int, default=3, help="how often each peer is timed beside the engine")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 2000, 4000, 8000], help="tokens of a response")
@@ -63,15 +64,16 @@ def load(folder: str, dtype: str, threads: int) -> TransformersEngine:
 
 
 def read_requests(path: Path, questions: int, tokenizer) -> list[ScoreRequest]:
-    """Tokenise all responses to the first questions of a file, as the workflow does."""
+    """Tokenise all responses to questions spread evenly over a file, as the workflow does."""
     form = load_format(ModelSettings(), tokenizer)
     requests = []
-    with path.open(encoding="utf-8") as lines:
-        for row in map(json.loads, islice(lines, questions)):
-            prompt = encode_prompt(tokenizer, prompt_text(form, row["question"]))
-            for text in row["code"]:
-                aligned = encode_response(tokenizer, response_pieces(form, text, 0))
-                requests.append(ScoreRequest(prompt, aligned.token_ids.tolist(), aligned.scored))
+    lines = path.read_text("utf-8").splitlines()
+    for number in np.linspace(0, len(lines) - 1, questions).astype(int):
+        row = json.loads(lines[number])
+        prompt = encode_prompt(tokenizer, prompt_text(form, row["question"]))
+        for text in row["code"]:
+            aligned = encode_response(tokenizer, response_pieces(form, text, 0))
+            requests.append(ScoreRequest(prompt, aligned.token_ids.tolist(), aligned.scored))
     return requests
 
 
@@ -85,7 +87,7 @@ def score_all(engine: TransformersEngine, requests: list[ScoreRequest]) -> list[
 
 @torch.inference_mode()
 def plain_loop(engine: TransformersEngine, requests: list[ScoreRequest], size: int) -> list[np.ndarray]:
-    """Give what `score_all` gives, from padded batches in the order of the file, with all logits at once."""
+    """Give what `score_all` gives, from padded batches in the order given, with all logits at once."""
     found = []
     for start in range(0, len(requests), size):
         batch = requests[start : start + size]
@@ -147,7 +149,7 @@ def compare(engine: TransformersEngine, requests: list[ScoreRequest], pairs: int
     peers = {
         "ratio_bare": partial(bare_limit, engine),
         "ratio_lm_eval": lm_eval_scoring(engine),
-        "ratio_naive": partial(plain_loop, engine, size=PEER_BATCH),
+        "ratio_naive": lambda given: plain_loop(engine, shuffled(given), PEER_BATCH),
     }
     present = {name: peer for name, peer in peers.items() if peer}
     ratios = {name: [] for name in present}
@@ -161,6 +163,11 @@ def compare(engine: TransformersEngine, requests: list[ScoreRequest], pairs: int
         ratios[name].append(speed[ours] / speed[peer])
         print(f"pair {number + 1}, {name} {ratios[name][-1]:.3f}: {speed[ours]:.0f} against {speed[peer]:.0f} tokens/s")
     return {name: statistics.median(ratios[name]) if name in present else None for name in peers}
+
+
+def shuffled(requests: list[ScoreRequest]) -> list[ScoreRequest]:
+    """Give the requests in an order that says nothing of their lengths, always the same."""
+    return random.Random(0).sample(requests, len(requests))
 
 
 def seconds(scoring: Callable, requests: list[ScoreRequest]) -> float:

@@ -49,9 +49,15 @@ def as_json(settings):
     return canonical_json(settings if isinstance(settings, dict) else asdict(settings))
 
 
+def takes_recorded(wildcards):
+    """Tell whether a scoring job takes log-probs that were recorded, so that no model runs."""
+    return "scorer" in wildcards.keys() and plan.takes_recorded(wildcards.scorer, wildcards.author, wildcards.context)
+
+
 def of_model(wildcard, key):
     """Give a function: a key of the config of the job's model, whose name that wildcard holds."""
-    return lambda w: plan.model_config(w[wildcard])[key]
+    without_model = {"engine": None, "threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60}
+    return lambda w: without_model[key] if takes_recorded(w) else plan.model_config(w[wildcard])[key]
 
 
 def model_resources(wildcard):
@@ -62,22 +68,19 @@ def model_resources(wildcard):
 def engine_resources(wildcard):
     """Give the resources of a job that scores or generates: with what --execution says and which Python runs it.
 
-    Resources, not params: a change makes nothing stale.
+    Resources, not params: a change makes nothing stale. vLLM may have a Python of its own (docs/engines.md).
     """
+    engine = of_model(wildcard, "engine")
     return model_resources(wildcard) | {
         "execution": lambda w: as_json(plan.execution(w[wildcard])),
-        "python": lambda w: python_of(plan.model_config(w[wildcard])["engine"]),
+        "python": lambda w: environ.get("DISTRACE_VLLM_PYTHON", "python") if engine(w) == "vllm" else "python",
     }
-
-
-def python_of(engine):
-    """Give the Python that runs an engine; vLLM may have one of its own outside of conda (docs/engines.md)."""
-    return environ.get("DISTRACE_VLLM_PYTHON", "python") if engine == "vllm" else "python"
 
 
 def engine_environment(wildcard):
     """Give a function: the conda environment of the job's engine."""
-    return lambda w: f"../../envs/{'vllm' if plan.model_config(w[wildcard])['engine'] == 'vllm' else 'distrace'}.yaml"
+    engine = of_model(wildcard, "engine")
+    return lambda w: f"../../envs/{'vllm' if engine(w) == 'vllm' else 'distrace'}.yaml"
 
 
 def parts_of(kind):
@@ -87,25 +90,6 @@ def parts_of(kind):
 
 def rollout_set(wildcards):
     return planning.RolloutSet(wildcards.author, wildcards.questions, wildcards.sampling)
-
-
-def scoring(key):
-    """Give a function: what a scoring job asks for; little where log-probs were recorded and no model runs."""
-
-    def asked(w):
-        if plan.takes_recorded(w.scorer, w.author, w.context):
-            return {"threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60}[key]
-        return plan.model_config(w.scorer)[key]
-
-    return asked
-
-
-def scoring_resources():
-    return engine_resources("scorer") | {
-        "gpu": scoring("gpus"),
-        "mem_mb": scoring("mem_mb"),
-        "runtime": scoring("runtime"),
-    }
 
 
 def author_of_tokens(wildcards):

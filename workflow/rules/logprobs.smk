@@ -14,13 +14,13 @@ rule logprobs:
         "logs/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.log",
     conda:
         engine_environment("scorer")
-    threads: scoring("threads")
+    threads: of_model("scorer", "threads")
     resources:
-        **scoring_resources(),
+        **engine_resources("scorer"),
     params:
         settings=lambda w: as_json(plan.model_settings(w.scorer)),
         sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
-        recorded=lambda w: "--log-probs recorded" if plan.takes_recorded(w.scorer, w.author, w.context) else "",
+        recorded=lambda w: "--log-probs recorded" if takes_recorded(w) else "",
         version=NODE_VERSIONS["logprobs"],
     shell:
         "{resources.python:q} -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} "

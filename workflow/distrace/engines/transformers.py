@@ -127,9 +127,13 @@ class TransformersEngine:
         # The state at position p - 1 predicts the token at position p.
         places = [path[_positions(request) - 1] for path, request in zip(paths, requests, strict=True)]
         targets = [np.array(request.response, np.int64)[request.scored] for request in requests]
-        logprobs, ranks = self._read(hidden, np.concatenate(places), np.concatenate(targets))
-        cuts = np.cumsum([len(part) for part in targets])[:-1]
-        return [Score(*pair) for pair in zip(np.split(logprobs, cuts), np.split(ranks, cuts), strict=True)]
+        # Where packed sequences share their beginnings, they ask for the same tokens at the same places.
+        wanted = np.stack([np.concatenate(places), np.concatenate(targets)])
+        (places, targets), of_token = np.unique(wanted, axis=1, return_inverse=True)
+        logprobs, ranks = self._read(hidden, places, targets)
+        cuts = np.cumsum([request.scored.sum() for request in requests])[:-1]
+        parts = (np.split(values[of_token], cuts) for values in (logprobs, ranks))
+        return [Score(*pair) for pair in zip(*parts, strict=True)]
 
     def hidden(self, sequences: list[list[int]]) -> tuple[torch.Tensor, list[np.ndarray]]:
         """Give final hidden states [rows, hidden size], and for each sequence the rows that hold its tokens'."""
