@@ -24,6 +24,7 @@ STRATEGIES = ["teacher_count", "length_matched", "longest", "random", "grape"]
 # The share of the questions that teacher_count gets where it may use no more tokens than random does.
 FEWER = 0.81
 BASELINE = "random"
+LEADER = "teacher_count"
 # 97.5 % points of Student's t, for 2 to 10 seeds.
 T_POINTS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -100,13 +101,12 @@ def training_tokens(folder: Path, plan: Plan, run_name: str, model) -> float:
 
 
 def compared(questions: str, found: pl.DataFrame) -> list[dict]:
-    """Give for each model its mean accuracy over seeds and its gain over random on the same seeds, with t-intervals."""
+    """Give for each model its mean accuracy, its gain on random, and what it is behind teacher_count, seed by seed."""
     wide = {model: rows.sort("seed") for (model,), rows in found.group_by("model", maintain_order=True)}
-    baseline = wide[f"every {BASELINE}"]["accuracy"].to_numpy()
+    baseline, leader = (wide[f"every {strategy}"]["accuracy"].to_numpy() for strategy in (BASELINE, LEADER))
     rows = []
     for model, table in wide.items():
         accuracy = table["accuracy"].to_numpy()
-        gain = accuracy - baseline
         rows.append(
             {
                 "questions": questions,
@@ -114,8 +114,10 @@ def compared(questions: str, found: pl.DataFrame) -> list[dict]:
                 "seeds": len(accuracy),
                 "training_tokens": table["training_tokens"].mean(),
                 **interval("accuracy", accuracy),
-                **interval("gain", gain),
-                "seeds_above": int((gain > 0).sum()),
+                **interval("gain", accuracy - baseline),
+                "seeds_with_gain": int((accuracy > baseline).sum()),
+                **interval("behind", leader - accuracy),
+                "seeds_behind": int((leader > accuracy).sum()),
             }
         )
     return rows

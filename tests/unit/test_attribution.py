@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from distrace import artifacts
-from distrace.attribution import holm, lean, lean_differences, sign_flip_p_value, write_attribution
+from distrace.attribution import holm, lean, lean_differences, p_value_beyond, write_attribution
 from distrace.errors import DistraceError
 from distrace.summary import attributed_to
 
@@ -76,20 +76,29 @@ def test_three_teachers_are_compared_two_by_two():
     assert [lean(table, *pair, 0.1)["lean"][0] for pair in ("ab", "ac", "cb")] == [1, 1, -1]
 
 
-def test_the_p_value_of_few_questions_is_that_of_all_sign_flips():
+@pytest.mark.parametrize("sign", [1, -1])
+def test_the_p_value_of_few_questions_is_that_of_all_sign_flips(sign):
     # Of the 2^5 equally likely sign patterns, all plus and all minus are as far from zero as what was seen.
-    assert sign_flip_p_value(np.ones(5)) == pytest.approx(2 / 32, abs=0.01)
+    assert p_value_beyond(sign * np.ones(5)) == pytest.approx(2 / 32, abs=0.015)
 
 
 def test_no_difference_gives_a_p_value_of_one_and_no_question_none():
-    assert sign_flip_p_value(np.zeros(8)) == 1
-    assert sign_flip_p_value(np.zeros(0)) is None
+    assert p_value_beyond(np.zeros(8)) == 1
+    assert p_value_beyond(np.zeros(0)) is None
 
 
-def test_under_the_null_one_test_in_twenty_is_below_five_percent():
+def test_a_move_within_the_margin_is_no_move_however_many_the_questions():
+    moved = np.random.default_rng(0).normal(0.04, 0.1, 5000)
+    assert p_value_beyond(moved, margin=0) < 0.001
+    assert p_value_beyond(moved, margin=0.05) == 1
+
+
+def test_at_the_margin_at_most_one_test_in_twenty_is_below_five_percent():
     rng = np.random.default_rng(0)
-    below = [sign_flip_p_value(rng.integers(-1, 2, 40).astype(float)) < 0.05 for _ in range(300)]
-    assert 0.01 < np.mean(below) < 0.09
+    at_zero = [p_value_beyond(rng.integers(-1, 2, 40).astype(float), margin=0) < 0.05 for _ in range(300)]
+    at_margin = [p_value_beyond(rng.normal(0.05, 0.5, 40)) < 0.05 for _ in range(300)]
+    assert 0.01 < np.mean(at_zero) < 0.09
+    assert np.mean(at_margin) < 0.07
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=6))

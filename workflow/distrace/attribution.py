@@ -3,7 +3,7 @@
 Where two teachers find a sentence of different probability, it speaks for the likelier one. The lean of a response
 towards a teacher is the share of its sentences that speak for it, minus the share that speak for the other. One teacher
 may find the student's prose likelier from the start, so the lean of the student's own answers to the same question is
-subtracted. If distillation moved nothing, a difference is as likely above zero as below: its sign can be flipped.
+subtracted. Training moves leans a little whoever is imitated, so a teacher is named only for more than `MARGIN`.
 Run by the workflow as `python -m distrace.attribution --teachers JSON --distilled-rollouts FILE... --out FILE`.
 """
 
@@ -17,6 +17,7 @@ from distrace import artifacts, command
 from distrace.identity import source_digest
 from distrace.provenance import with_probability
 
+MARGIN = 0.05  # of the lean, which lies in [-1, 1]; students distilled from themselves moved by 0.012 at most
 FLIPS = 10_000
 _SEED = 20251220
 _AT_ONCE = 100  # flips; bounds the memory to so many signs for each question
@@ -102,20 +103,23 @@ def lean_differences(leans: pl.DataFrame) -> np.ndarray:
     return (both["lean"] - both["lean_student"]).to_numpy()
 
 
-def sign_flip_p_value(differences: np.ndarray) -> float | None:
-    """Give the two-sided p-value of a mean difference of zero, by flipping signs at random; None without a question.
+def p_value_beyond(differences: np.ndarray, margin: float = MARGIN) -> float | None:
+    """Give the two-sided p-value of a mean difference of at most `margin` either way; None without a question.
 
-    Counts the observed signs as one of the flips (Phipson and Smyth 2010), so it is never zero.
+    If the mean were just `margin`, what a question is beyond it could have either sign: signs are flipped at random.
+    The observed ones count as one of the flips (Phipson and Smyth 2010), so the p-value is never zero.
     """
     if not len(differences):
         return None
-    observed = abs(differences.mean())
+    beyond = differences * np.sign(differences.mean()) - margin
+    if beyond.mean() <= 0:
+        return 1.0
     rng = np.random.default_rng(_SEED)
     extreme = 1
     for _ in range(FLIPS // _AT_ONCE):
-        signs = rng.integers(0, 2, (_AT_ONCE, len(differences))) * 2 - 1
-        extreme += int((np.abs(signs @ differences) / len(differences) >= observed - 1e-12).sum())
-    return extreme / (FLIPS + 1)
+        signs = rng.integers(0, 2, (_AT_ONCE, len(beyond))) * 2 - 1
+        extreme += int(((signs @ beyond) / len(beyond) >= beyond.mean() - 1e-12).sum())
+    return min(1.0, 2 * extreme / (FLIPS + 1))
 
 
 def holm(p_values: list[float]) -> list[float]:

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader
 from markupsafe import Markup
 
 from distrace import __version__, artifacts, command
+from distrace.attribution import MARGIN
 from distrace.plan import Plan, Trace, load_plan
 from distrace.provenance import LABELS
 from distrace.summary import numbers_of, positions_path
@@ -36,6 +37,7 @@ def write_report(config: dict, out_folder: Path) -> None:
         numbers=numbers,
         colours=COLOURS,
         version=__version__,
+        margin=MARGIN,
         world_figures=[_svg(threshold_figure(trace)) for trace in (numbers["world"] or {"traces": []})["traces"]],
         figures={run: run_figures(plan, run, numbers["runs"][run]) for run in plan.config["runs"]},
         examples={run: [example_responses(plan, trace) for trace in plan.traces(run)] for run in plan.config["runs"]},

@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from distrace import artifacts
-from distrace.attribution import holm, lean_differences, sign_flip_p_value
+from distrace.attribution import holm, lean_differences, p_value_beyond
 from distrace.intervals import mean, share
 from distrace.plan import Plan, RolloutSet, Trace, attribution_path, ranking_path, selection_path
 from distrace.precision import token_shifts
@@ -194,7 +194,7 @@ def _attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> dict:
     pairs = []
     for (teacher, other), rows in leans.group_by("teacher", "other", maintain_order=True):
         differences = lean_differences(rows)
-        p_value, difference = sign_flip_p_value(differences), _plain(mean(differences))
+        p_value, difference = p_value_beyond(differences), _plain(mean(differences))
         pairs.append({"teacher": teacher, "other": other, "difference": difference, "p_value": p_value})
     judged = [pair for pair in pairs if pair["p_value"] is not None]
     for pair, adjusted in zip(judged, holm([pair["p_value"] for pair in judged]), strict=True):
