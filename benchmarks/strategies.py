@@ -8,18 +8,16 @@ docs/benchmarks.md says what it compares and how to read it.
 import argparse
 import copy
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import yaml
+from seeds import ROOT, print_results, run_seed
 
 from distrace import artifacts
-from distrace.plan import Plan, load_plan
+from distrace.plan import Plan
 
-ROOT = Path(__file__).parents[1]
 STRATEGIES = ["teacher_count", "length_matched", "longest", "random", "grape"]
 # The share of the questions that teacher_count gets where it may use no more tokens than random does.
 FEWER = 0.81
@@ -38,13 +36,12 @@ def main() -> None:
     options = parser.parse_args()
     if not 2 <= len(options.seeds) <= len(T_POINTS) + 1:
         parser.error(f"give 2 to {len(T_POINTS) + 1} seeds: the intervals are over seeds")
-    plans = [run(options.folder / f"seed-{seed}", seed, options.cores) for seed in options.seeds]
-    found = pl.concat([accuracies(folder, plan) for folder, plan in plans])
+    folders = {seed: options.folder / f"seed-{seed}" for seed in options.seeds}
+    plans = {folder: run_seed(folder, config_of(seed), options.cores) for seed, folder in folders.items()}
+    found = pl.concat([accuracies(folder, plan) for folder, plan in plans.items()])
     sets = found.group_by("questions", maintain_order=True)
     rows = [row for (questions,), table in sets for row in compared(questions, table)]
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
-        print(pl.DataFrame(rows))
-    print(json.dumps({"seeds": options.seeds, "results": rows}))
+    print_results(rows, seeds=options.seeds)
 
 
 def config_of(seed: int) -> dict:
@@ -61,16 +58,6 @@ def config_of(seed: int) -> dict:
     }
     config["runs"] = {"every": every, "same_tokens": same_tokens}
     return config
-
-
-def run(folder: Path, seed: int, cores: str) -> tuple[Path, Plan]:
-    """Run the workflow of a seed, as far as it is not finished; give its folder and its plan."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = config_of(seed)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    options = ["--cores", cores, "--directory", str(folder.resolve()), "--quiet", "all"]
-    subprocess.run([sys.executable, "-m", "snakemake", *options], cwd=ROOT, check=True)
-    return folder, load_plan(config)
 
 
 def accuracies(folder: Path, plan: Plan) -> pl.DataFrame:

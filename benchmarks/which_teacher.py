@@ -6,20 +6,16 @@ docs/benchmarks.md says what the cases are and how to read the table.
 """
 
 import argparse
-import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
-import polars as pl
 import yaml
+from seeds import ROOT, print_results, run_seed
 
 from distrace import artifacts
 from distrace.attribution import lean_differences, p_value_beyond
-from distrace.plan import attribution_path, load_plan
+from distrace.plan import attribution_path
 
-ROOT = Path(__file__).parents[1]
 CONFIG = ROOT / "examples" / "which-teacher" / "config.yaml"
 NOMINAL = 0.05
 # What the lean of each run's distilled model must move towards: the first teacher (+1), the second (-1), neither (0).
@@ -37,19 +33,12 @@ def main() -> None:
     options = parser.parse_args()
     worlds = [differences(options.folder / f"seed-{seed}", seed, options.cores) for seed in options.seeds]
     rows = [measured(worlds, run, size) for run in TRUTH for size in options.questions]
-    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
-        print(pl.DataFrame(rows))
-    print(json.dumps({"seeds": options.seeds, "nominal": NOMINAL, "results": rows}))
+    print_results(rows, seeds=options.seeds, nominal=NOMINAL)
 
 
 def differences(folder: Path, seed: int, cores: str) -> dict[str, np.ndarray]:
     """Run the workflow of a seed, as far as it is not finished; give each run's difference in lean by question."""
-    folder.mkdir(parents=True, exist_ok=True)
-    config = yaml.safe_load(CONFIG.read_text()) | {"seed": seed}
-    (folder / "config.yaml").write_text(yaml.safe_dump(config))
-    options = ["--cores", cores, "--directory", str(folder.resolve()), "--quiet", "all"]
-    subprocess.run([sys.executable, "-m", "snakemake", *options], cwd=ROOT, check=True)
-    plan = load_plan(config)
+    plan = run_seed(folder, yaml.safe_load(CONFIG.read_text()) | {"seed": seed}, cores)
     found = {}
     for run in TRUTH:
         [rollouts] = plan.attributed(run)

@@ -13,7 +13,7 @@ import torch
 from transformers import DynamicCache
 from transformers.cache_utils import DynamicLayer
 
-from distrace.engines.requests import Generated, GenerateRequest
+from distrace.engines.requests import Generated, GenerateRequest, limit
 from distrace.settings import Sampling
 
 FINISHED_SHARE = 1 / 8  # of the rows, before those that remain are copied together
@@ -29,7 +29,7 @@ def decode(
     tick: Callable[[int, int], None] | None = None,
 ) -> list[Generated]:
     """Sample one response for each request, up to its `max_tokens` or the model's window; `tick` as in `generate`."""
-    limits = [min(request.max_tokens, engine.window - len(request.prompt)) for request in requests]
+    limits = [limit(request, engine.window) for request in requests]
     streams = [np.random.Generator(np.random.Philox(key=request.seed)) for request in requests]
     tokens: list[list[int]] = [[] for _ in requests]
     logprobs: list[list[float]] = [[] for _ in requests]

@@ -16,6 +16,11 @@ class ScoreRequest:
     scored: np.ndarray  # bool, one for each token of the response
 
 
+def scored_places(request: ScoreRequest) -> np.ndarray:
+    """Give the places of the scored tokens in prompt and response together."""
+    return len(request.prompt) + np.flatnonzero(request.scored)
+
+
 @dataclass(frozen=True)
 class Score:
     """Of the scored tokens, in order: natural-log probabilities and ranks.
@@ -35,6 +40,11 @@ class GenerateRequest:
     prompt: list[int]
     max_tokens: int
     seed: int
+
+
+def limit(request: GenerateRequest, window: int) -> int:
+    """Give the most tokens of a response: what is asked for, or what the window leaves."""
+    return min(request.max_tokens, window - len(request.prompt))
 
 
 @dataclass(frozen=True)

@@ -18,22 +18,21 @@ from urllib.parse import urlsplit
 
 import httpx2
 import transformers
-from transformers import AutoConfig, AutoTokenizer
+from transformers import AutoConfig
 
 from distrace.engines.probe import ProbeError, Prompt, check_generation, check_scores
-from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest
+from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest, limit
 from distrace.engines.whole import (
     end_tokens,
     generate_batches,
     generated,
-    limit,
     score_batches,
     score_of,
     seed_of,
     sent,
 )
 from distrace.errors import DistraceError
-from distrace.models import Card
+from distrace.models import Card, load_tokenizer
 from distrace.settings import Execution, ModelSettings, Sampling, Server
 
 log = logging.getLogger(__name__)
@@ -49,7 +48,7 @@ def load(card: Card, settings: ModelSettings, execution: Execution) -> "ServerEn
         raise DistraceError(f"model {card.name!r}: engine 'server' needs `server`: its url and the model's name there")
     transformers.utils.logging.disable_progress_bar()
     where = {"revision": card.revision, "trust_remote_code": settings.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(card.location, **where)
+    tokenizer = load_tokenizer(card, settings.trust_remote_code)
     window = settings.window or _window(card, tokenizer, where)
     client = Client(card.name, Server(**execution.server))
     client.require_model(window)

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 import transformers
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from distrace.engines.decoding import decode, step_gap
 from distrace.engines.packing import PACKED, attention_paths, common_prefix, pack
-from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Score, ScoreRequest
+from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Score, ScoreRequest, scored_places
 from distrace.errors import DistraceError
-from distrace.models import Card
+from distrace.models import Card, load_tokenizer
 from distrace.settings import Execution, ModelSettings, Sampling
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def load(card: Card, settings: ModelSettings, execution: Execution) -> "Transfor
     """
     transformers.utils.logging.disable_progress_bar()
     where = {"revision": card.revision, "trust_remote_code": settings.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(card.location, **where)
+    tokenizer = load_tokenizer(card, settings.trust_remote_code)
     model = AutoModelForCausalLM.from_pretrained(
         card.location,
         dtype=getattr(torch, settings.dtype),
@@ -125,7 +125,7 @@ class TransformersEngine:
     def _score(self, requests: list[ScoreRequest]) -> list[Score]:
         hidden, paths = self.hidden([_seen(request) for request in requests])
         # The state at position p - 1 predicts the token at position p.
-        places = [path[_positions(request) - 1] for path, request in zip(paths, requests, strict=True)]
+        places = [path[scored_places(request) - 1] for path, request in zip(paths, requests, strict=True)]
         targets = [np.array(request.response, np.int64)[request.scored] for request in requests]
         # Where packed sequences share their beginnings, they ask for the same tokens at the same places.
         wanted = np.stack([np.concatenate(places), np.concatenate(targets)])
@@ -200,10 +200,6 @@ def _seen(request: ScoreRequest) -> list[int]:
     if not request.prompt and scored[0] == 0:
         raise ValueError("a scored token needs at least one token before it")
     return request.prompt + request.response[: scored[-1]]
-
-
-def _positions(request: ScoreRequest) -> np.ndarray:
-    return len(request.prompt) + np.flatnonzero(request.scored)
 
 
 def _packed_plan(sequences: list[list[int]], budget: int) -> list[list[int]]:
@@ -356,6 +352,6 @@ def _probe_gap(engine: "TransformersEngine") -> float:
     for request, score in zip(requests, engine._score(requests), strict=True):
         ids = torch.tensor([prompt + request.response], device=engine.device)
         logits = engine.model(input_ids=ids, use_cache=False).logits[0].float()
-        expected = logits.log_softmax(1)[_positions(request) - 1, request.response]
+        expected = logits.log_softmax(1)[scored_places(request) - 1, request.response]
         gaps.append(np.abs(score.logprobs - expected.cpu().numpy()))
     return float(np.concatenate(gaps).mean())

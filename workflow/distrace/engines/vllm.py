@@ -10,21 +10,19 @@ from collections.abc import Callable
 
 import torch
 import transformers
-from transformers import AutoTokenizer
 
-from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest
+from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest, limit
 from distrace.engines.whole import (
     end_tokens,
     generate_batches,
     generated,
-    limit,
     score_batches,
     score_of,
     seed_of,
     sent,
 )
 from distrace.errors import DistraceError
-from distrace.models import Card
+from distrace.models import Card, load_tokenizer
 from distrace.settings import Execution, ModelSettings, Sampling
 
 log = logging.getLogger(__name__)
@@ -40,7 +38,7 @@ def load(card: Card, settings: ModelSettings, execution: Execution) -> "VllmEngi
     LLM, parameters, on_cpu = _vllm(card.name)
     transformers.utils.logging.disable_progress_bar()
     where = {"revision": card.revision, "trust_remote_code": settings.trust_remote_code}
-    tokenizer = AutoTokenizer.from_pretrained(card.location, **where)
+    tokenizer = load_tokenizer(card, settings.trust_remote_code)
     chunk = execution.token_budget or LOGITS_BYTES // (4 * len(tokenizer))
     if execution.gpus == 0 and not on_cpu:
         raise DistraceError(f"model {card.name!r}: this vLLM runs on GPUs; set `gpus` to how many it may use")

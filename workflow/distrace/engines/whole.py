@@ -3,7 +3,7 @@
 import numpy as np
 from transformers import GenerationConfig
 
-from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Score, ScoreRequest
+from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Score, ScoreRequest, scored_places
 from distrace.errors import DistraceError
 from distrace.models import Card
 
@@ -24,11 +24,6 @@ def sent(request: ScoreRequest) -> list[int]:
     if places[0] == 0:
         raise ValueError("a scored token needs at least one token before it")
     return (request.prompt + request.response)[: places[-1] + 1]
-
-
-def scored_places(request: ScoreRequest) -> np.ndarray:
-    """Give the places of the scored tokens in prompt and response together."""
-    return len(request.prompt) + np.flatnonzero(request.scored)
 
 
 def score_of(name: str, request: ScoreRequest, logprobs: list[float | None], ranks: list[int] | None) -> Score:
@@ -64,11 +59,6 @@ def generate_batches(requests: list[GenerateRequest]) -> list[list[int]]:
     """Divide requests (by index) into batches of `BATCH_ROWS`: many, so that the engine has enough to do at once."""
     order = sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), requests[i].prompt))
     return [order[start : start + BATCH_ROWS] for start in range(0, len(order), BATCH_ROWS)]
-
-
-def limit(request: GenerateRequest, window: int) -> int:
-    """Give the most tokens of a response: what is asked for, or what the window leaves."""
-    return min(request.max_tokens, window - len(request.prompt))
 
 
 def seed_of(request: GenerateRequest) -> int:
