@@ -24,8 +24,9 @@ from torch.nn.utils.rnn import pad_sequence
 
 from distrace.alignment import encode_prompt, encode_response
 from distrace.engines import load_engine
+from distrace.engines.cpu import faster_on_cpu
 from distrace.engines.requests import ScoreRequest
-from distrace.engines.transformers import LOGITS_BYTES, TransformersEngine
+from distrace.engines.transformers import CPU_LOGITS_BYTES, TransformersEngine
 from distrace.models import folder_card
 from distrace.prompts import load_format, prompt_text, response_pieces
 from distrace.settings import Execution, ModelSettings
@@ -40,8 +41,9 @@ def main() -> None:
     engine = load(options.model, "float32", options.threads)
     requests = read_requests(options.data, options.questions, engine.tokenizer)
     found = {"peak_mib": peaks, "max_abs_fp32": largest_difference(engine, requests)}
-    found |= compare(engine, requests, options.pairs)
-    found["bfloat16"] = compare(load(options.model, "bfloat16", options.threads), requests, options.pairs)
+    found |= compare(engine, requests, options.pairs, options.same_kernels)
+    engine = load(options.model, "bfloat16", options.threads)
+    found["bfloat16"] = compare(engine, requests, options.pairs, options.same_kernels)
     print(json.dumps(found))
 
 
@@ -54,6 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 2000, 4000, 8000], help="tokens of a response")
     parser.add_argument("--skip-memory", action="store_true")
+    parser.add_argument("--same-kernels", action="store_true", help="give the peers the engine's faster kernels, too")
     return parser.parse_args()
 
 
@@ -109,7 +112,7 @@ def bare_limit(engine: TransformersEngine, requests: list[ScoreRequest]) -> None
         ids = _padded([requests[i].prompt + requests[i].response[:-1] for i in batch])
         states = engine.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         scored = torch.cat([states[row, _places(requests[i]) - 1] for row, i in enumerate(batch)])
-        for part in scored.split(LOGITS_BYTES // (4 * engine.config.vocab_size)):
+        for part in scored.split(CPU_LOGITS_BYTES // (4 * engine.config.vocab_size)):
             head(part)
 
 
@@ -143,7 +146,9 @@ def largest_difference(engine: TransformersEngine, requests: list[ScoreRequest])
     return max(float(np.abs(ours - plain).max()) for ours, plain in pairs)
 
 
-def compare(engine: TransformersEngine, requests: list[ScoreRequest], pairs: int) -> dict[str, float | None]:
+def compare(
+    engine: TransformersEngine, requests: list[ScoreRequest], pairs: int, same_kernels: bool
+) -> dict[str, float | None]:
     """Give for each peer the median ratio of the engine's throughput to its own; None for one that is left out."""
     ours = partial(score_all, engine)
     peers = {
@@ -152,6 +157,8 @@ def compare(engine: TransformersEngine, requests: list[ScoreRequest], pairs: int
         "ratio_naive": lambda given: plain_loop(engine, shuffled(given), PEER_BATCH),
     }
     present = {name: peer for name, peer in peers.items() if peer}
+    if same_kernels:  # what `faster_on_cpu` gives is a decorator, too
+        present = {name: faster_on_cpu(engine.model)(peer) for name, peer in present.items()}
     ratios = {name: [] for name in present}
     tokens = sum(int(request.scored.sum()) for request in requests)
     print(f"{len(requests)} responses, {tokens} scored tokens, {torch.get_num_threads()} threads, {engine.model.dtype}")

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tiny import ARCHITECTURES, plain_scores, tiny_engine, tiny_model, tiny_tokenizer
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from distrace.engines import load_engine, transformers
+from distrace.engines import cpu, load_engine, transformers
 from distrace.engines.decoding import draw
 from distrace.engines.packing import pack
 from distrace.engines.requests import GenerateRequest, ScoreRequest
@@ -51,7 +51,8 @@ def assert_as_plain(engine: TransformersEngine, requests: list[ScoreRequest], sc
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_scores_of_every_architecture_are_those_of_its_own_forward_pass(engines, architecture):
+def test_scores_of_every_architecture_are_those_of_its_own_forward_pass(engines, architecture, monkeypatch):
+    monkeypatch.setattr(cpu, "FEED_FORWARD_TOKENS", 7)
     rng = np.random.default_rng(1)
     prompt = rng.integers(0, 299, 9).tolist()
     requests = [request(prompt, rng.integers(0, 299, n).tolist()) for n in (3, 30, 1, 17)]
@@ -88,7 +89,7 @@ def test_logits_are_read_a_few_rows_at_a_time(engine, monkeypatch):
     requests = [request([1, 2, 3], list(range(5, 45)))]
     seen = []
     head = engine.head
-    monkeypatch.setattr(transformers, "LOGITS_BYTES", 3 * 4 * 300)
+    monkeypatch.setattr(transformers, "CPU_LOGITS_BYTES", 3 * 4 * 300)
     monkeypatch.setattr(transformers, "CPU_BLOCK_BYTES", 2 * 4 * 300)
     monkeypatch.setattr(engine, "head", lambda states: seen.append(len(states)) or head(states))
     assert_as_plain(engine, requests, engine.score(requests))

@@ -10,13 +10,14 @@ against the model's own full forward pass.
 import copy
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
 import transformers
 from transformers import AutoModelForCausalLM
 
+from distrace.engines.cpu import faster_on_cpu
 from distrace.engines.decoding import decode, step_gap
 from distrace.engines.packing import PACKED, attention_paths, common_prefix, pack
 from distrace.engines.requests import MAX_RANK, Generated, GenerateRequest, Score, ScoreRequest, scored_places
@@ -27,7 +28,8 @@ from distrace.settings import Execution, ModelSettings, Sampling
 log = logging.getLogger(__name__)
 
 CPU_TOKEN_BUDGET = 4096  # fixed, so that a rerun has the same batches and thus the same bits; more is slower
-LOGITS_BYTES = 64 * 2**20  # of float32 logits held at once
+CPU_LOGITS_BYTES = 24 * 2**20  # of float32 logits held at once; from 32 MiB on, glibc returns them to the system
+GPU_LOGITS_BYTES = 256 * 2**20
 CPU_BLOCK_BYTES = 2 * 2**20  # of logits read at once on CPU, so that they stay in its cache: four times as fast
 MAX_ROWS = 256  # responses generated side by side
 _PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
@@ -123,6 +125,10 @@ class TransformersEngine:
 
     @torch.inference_mode()
     def _score(self, requests: list[ScoreRequest]) -> list[Score]:
+        with faster_on_cpu(self.model) if self.device.type == "cpu" else nullcontext():
+            return self._score_as_loaded(requests)
+
+    def _score_as_loaded(self, requests: list[ScoreRequest]) -> list[Score]:
         hidden, paths = self.hidden([_seen(request) for request in requests])
         # The state at position p - 1 predicts the token at position p.
         places = [path[scored_places(request) - 1] for path, request in zip(paths, requests, strict=True)]
@@ -158,7 +164,8 @@ class TransformersEngine:
 
     def _read(self, hidden: torch.Tensor, places: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give log-probs and ranks of target tokens, reading each from the hidden state at its place."""
-        rows = max(1, LOGITS_BYTES // (4 * self.config.vocab_size))
+        held = CPU_LOGITS_BYTES if hidden.device.type == "cpu" else GPU_LOGITS_BYTES
+        rows = max(1, held // (4 * self.config.vocab_size))
         logprobs, ranks = np.empty(len(places), np.float32), np.empty(len(places), np.int16)
         for start in range(0, len(places), rows):
             part = slice(start, start + rows)
