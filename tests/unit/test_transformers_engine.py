@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tiny import ARCHITECTURES, plain_scores, tiny_engine, tiny_model, tiny_tokenizer
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from distrace.engines import cpu, load_engine, transformers
+from distrace.engines import cpu, load_engine, packing, transformers
 from distrace.engines.decoding import draw
 from distrace.engines.packing import pack
 from distrace.engines.requests import GenerateRequest, ScoreRequest
@@ -332,3 +332,29 @@ def test_temperature_zero_takes_the_likeliest_token():
     chosen, logprobs = draw(torch.tensor([[0.0, 3.0, 1.0]]), Sampling(temperature=0), np.array([0.99]))
     assert chosen.tolist() == [1]
     np.testing.assert_allclose(logprobs, torch.tensor([0.0, 3.0, 1.0]).log_softmax(0)[1], atol=1e-6)
+
+
+@pytest.fixture
+def attended(monkeypatch) -> set[tuple[int, int]]:
+    """Collect how many tokens each call of the attention kernel lets attend, and to how many."""
+    kernel, seen = packing.sdpa_attention_forward, set()
+
+    def recording(module, query, key, *rest, **options):
+        seen.add((query.shape[2], key.shape[2]))
+        return kernel(module, query, key, *rest, **options)
+
+    monkeypatch.setattr(packing, "sdpa_attention_forward", recording)
+    return seen
+
+
+def test_a_short_response_behind_a_shared_prompt_attends_alone(engine, attended):
+    prompt = list(range(30))
+    requests = [request(prompt, [40, 41, 42]), request(prompt, [50, 51, 52])]
+    assert_as_plain(engine, requests, engine.score(requests))
+    assert attended == {(32, 32), (2, 32)}  # the last token of a response is not seen
+
+
+def test_a_long_sequence_under_a_sliding_window_attends_a_window_at_a_time(engines, attended):
+    requests = [request([1, 2], list(range(5, 65)))]
+    assert_as_plain(engines["mistral"], requests, engines["mistral"].score(requests))
+    assert attended == {(5, 5), (5, 9), (1, 5)}

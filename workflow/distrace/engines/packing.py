@@ -61,20 +61,58 @@ def packed_attention(
 ) -> tuple[torch.Tensor, None]:
     """Attend within each sequence of a packed row; tensors are [1, heads, tokens, head size].
 
-    `packed_paths` are of `attention_paths`. What a sequence shares with others is attended anew with it and thrown
-    away: that costs little, and the kernel for plain causal attention needs no mask.
+    `packed_paths` are of `attention_paths`.
     """
-    window = options.get("sliding_window")
     output = query.new_empty(1, query.shape[2], query.shape[1], value.shape[3])
     for path, owned in packed_paths:
         parts = [tensor[:, :, path] for tensor in (query, key, value)]
-        length = parts[0].shape[2]
-        mask = _band(length, window, query.device) if window and length > window else None
-        attended, _ = sdpa_attention_forward(module, *parts, mask, **options)
+        attended = _attended(module, *parts, owned.stop - owned.start, options)
         if len(packed_paths) == 1:
             return attended, None
-        output[:, owned] = attended[:, owned.start - owned.stop :]
+        output[:, owned] = attended
     return output, None
+
+
+def _attended(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    own: int,
+    options: dict[str, object],
+) -> torch.Tensor:
+    """Give [1, own, heads, head size], what the last `own` tokens of one sequence attend to."""
+    length = key.shape[2]
+    window = min(options.get("sliding_window") or length, length)
+    if window == length and 2 * own >= length:
+        # The kernel for plain causal attention skips what a mask would hide: cheaper, even with tokens not asked for.
+        attended, _ = sdpa_attention_forward(module, query, key, value, None, **options)
+        return attended[:, -own:]
+    # Under a sliding window, as many tokens at a time as it is wide, so that no mask is long in both directions.
+    spans = [(start, min(start + window, length)) for start in range(length - own, length, window)]
+    return torch.cat([_attended_span(module, query, key, value, span, window, options) for span in spans], 1)
+
+
+def _attended_span(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    span: tuple[int, int],
+    window: int,
+    options: dict[str, object],
+) -> torch.Tensor:
+    """Give what the tokens from `span[0]` up to `span[1]` attend to: each itself and the `window - 1` before it."""
+    start, stop = span
+    first = max(0, start - window + 1)
+    places = torch.arange(first, stop, device=query.device)
+    behind = places[start - first :, None] - places
+    mask = ((behind >= 0) & (behind < window))[None, None]
+    seen = slice(first, stop)
+    attended, _ = sdpa_attention_forward(
+        module, query[:, :, start:stop], key[:, :, seen], value[:, :, seen], mask, **options
+    )
+    return attended
 
 
 def attention_paths(packed: Packed, device: torch.device) -> list[tuple[torch.Tensor | slice, slice]]:
@@ -84,12 +122,6 @@ def attention_paths(packed: Packed, device: torch.device) -> list[tuple[torch.Te
         for path, owned in zip(packed.paths, packed.owned, strict=True)
         if owned.stop > owned.start
     ]
-
-
-def _band(length: int, window: int, device: torch.device) -> torch.Tensor:
-    """Give the mask of a sliding window: each token sees itself and the `window - 1` before it."""
-    behind = torch.arange(length, device=device)[:, None] - torch.arange(length, device=device)
-    return ((behind >= 0) & (behind < window))[None, None]
 
 
 AttentionInterface.register(PACKED, packed_attention)
