@@ -112,7 +112,7 @@ def bare_limit(engine: TransformersEngine, requests: list[ScoreRequest]) -> None
         ids = _padded([requests[i].prompt + requests[i].response[:-1] for i in batch])
         states = engine.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         scored = torch.cat([states[row, _places(requests[i]) - 1] for row, i in enumerate(batch)])
-        for part in scored.split(CPU_LOGITS_BYTES // (4 * engine.config.vocab_size)):
+        for part in scored.split(CPU_LOGITS_BYTES // (states.dtype.itemsize * engine.config.vocab_size)):
             head(part)
 
 

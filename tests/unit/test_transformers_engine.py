@@ -53,6 +53,7 @@ def assert_as_plain(engine: TransformersEngine, requests: list[ScoreRequest], sc
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_scores_of_every_architecture_are_those_of_its_own_forward_pass(engines, architecture, monkeypatch):
     monkeypatch.setattr(cpu, "FEED_FORWARD_TOKENS", 7)
+    monkeypatch.setattr(packing, "CPU_QUERIES", 8)
     rng = np.random.default_rng(1)
     prompt = rng.integers(0, 299, 9).tolist()
     requests = [request(prompt, rng.integers(0, 299, n).tolist()) for n in (3, 30, 1, 17)]
@@ -337,13 +338,14 @@ def test_temperature_zero_takes_the_likeliest_token():
 @pytest.fixture
 def attended(monkeypatch) -> set[tuple[int, int]]:
     """Collect how many tokens each call of the attention kernel lets attend, and to how many."""
-    kernel, seen = packing.sdpa_attention_forward, set()
+    kernel, seen = torch.nn.functional.scaled_dot_product_attention, set()
 
-    def recording(module, query, key, *rest, **options):
+    def recording(query, key, *rest, **options):
         seen.add((query.shape[2], key.shape[2]))
-        return kernel(module, query, key, *rest, **options)
+        return kernel(query, key, *rest, **options)
 
-    monkeypatch.setattr(packing, "sdpa_attention_forward", recording)
+    monkeypatch.setattr(packing, "scaled_dot_product_attention", recording)
+    monkeypatch.setattr(packing, "CPU_QUERIES", 20)
     return seen
 
 
@@ -351,7 +353,7 @@ def test_a_short_response_behind_a_shared_prompt_attends_alone(engine, attended)
     prompt = list(range(30))
     requests = [request(prompt, [40, 41, 42]), request(prompt, [50, 51, 52])]
     assert_as_plain(engine, requests, engine.score(requests))
-    assert attended == {(32, 32), (2, 32)}  # the last token of a response is not seen
+    assert attended == {(20, 20), (12, 32), (2, 32)}  # the last token of a response is not seen
 
 
 def test_a_long_sequence_under_a_sliding_window_attends_a_window_at_a_time(engines, attended):

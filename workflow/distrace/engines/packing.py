@@ -11,10 +11,12 @@ from itertools import takewhile
 
 import numpy as np
 import torch
+from torch.nn.functional import scaled_dot_product_attention
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 PACKED = "distrace_packed"
+CPU_QUERIES = 128  # tokens that attend at once on a CPU: its kernel looks at all keys up to the last of them
 
 
 @dataclass(frozen=True)
@@ -84,35 +86,29 @@ def _attended(
     """Give [1, own, heads, head size], what the last `own` tokens of one sequence attend to."""
     length = key.shape[2]
     window = min(options.get("sliding_window") or length, length)
-    if window == length and 2 * own >= length:
-        # The kernel for plain causal attention skips what a mask would hide: cheaper, even with tokens not asked for.
+    on_cpu = query.device.type == "cpu"
+    if window == length and (length <= CPU_QUERIES or (2 * own >= length and not on_cpu)):
         attended, _ = sdpa_attention_forward(module, query, key, value, None, **options)
         return attended[:, -own:]
-    # Under a sliding window, as many tokens at a time as it is wide, so that no mask is long in both directions.
-    spans = [(start, min(start + window, length)) for start in range(length - own, length, window)]
-    return torch.cat([_attended_span(module, query, key, value, span, window, options) for span in spans], 1)
-
-
-def _attended_span(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    span: tuple[int, int],
-    window: int,
-    options: dict[str, object],
-) -> torch.Tensor:
-    """Give what the tokens from `span[0]` up to `span[1]` attend to: each itself and the `window - 1` before it."""
-    start, stop = span
-    first = max(0, start - window + 1)
-    places = torch.arange(first, stop, device=query.device)
-    behind = places[start - first :, None] - places
-    mask = ((behind >= 0) & (behind < window))[None, None]
-    seen = slice(first, stop)
-    attended, _ = sdpa_attention_forward(
-        module, query[:, :, start:stop], key[:, :, seen], value[:, :, seen], mask, **options
-    )
-    return attended
+    if not on_cpu:  # kernels of GPUs that take a mask want as many heads of keys as of queries
+        key, value = (tensor.repeat_interleave(query.shape[1] // key.shape[1], 1) for tensor in (key, value))
+    at_once = min(window, CPU_QUERIES) if on_cpu else window
+    parts = []
+    for start in range(length - own, length, at_once):
+        stop, first = min(start + at_once, length), max(0, start - window + 1)
+        places = torch.arange(first, stop, device=query.device)
+        behind = places[start - first :, None] - places
+        parts.append(
+            scaled_dot_product_attention(
+                query[:, :, start:stop],
+                key[:, :, first:stop],
+                value[:, :, first:stop],
+                attn_mask=(behind >= 0) & (behind < window),
+                scale=options.get("scaling"),
+                enable_gqa=on_cpu,
+            )
+        )
+    return torch.cat(parts, 2).transpose(1, 2)
 
 
 def attention_paths(packed: Packed, device: torch.device) -> list[tuple[torch.Tensor | slice, slice]]:

@@ -28,8 +28,8 @@ from distrace.settings import Execution, ModelSettings, Sampling
 log = logging.getLogger(__name__)
 
 CPU_TOKEN_BUDGET = 4096  # fixed, so that a rerun has the same batches and thus the same bits; more is slower
-CPU_LOGITS_BYTES = 24 * 2**20  # of float32 logits held at once; from 32 MiB on, glibc returns them to the system
-GPU_LOGITS_BYTES = 256 * 2**20
+CPU_LOGITS_BYTES = 24 * 2**20  # of logits held at once; from 32 MiB on, glibc returns them to the system
+GPU_LOGITS_BYTES = 128 * 2**20
 CPU_BLOCK_BYTES = 2 * 2**20  # of logits read at once on CPU, so that they stay in its cache: four times as fast
 MAX_ROWS = 256  # responses generated side by side
 _PACKABLE_LAYERS = {"full_attention", "sliding_attention"}
@@ -165,7 +165,7 @@ class TransformersEngine:
     def _read(self, hidden: torch.Tensor, places: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give log-probs and ranks of target tokens, reading each from the hidden state at its place."""
         held = CPU_LOGITS_BYTES if hidden.device.type == "cpu" else GPU_LOGITS_BYTES
-        rows = max(1, held // (4 * self.config.vocab_size))
+        rows = max(1, held // (hidden.dtype.itemsize * self.config.vocab_size))
         logprobs, ranks = np.empty(len(places), np.float32), np.empty(len(places), np.int16)
         for start in range(0, len(places), rows):
             part = slice(start, start + rows)
