@@ -26,7 +26,7 @@ from distrace.alignment import encode_prompt, encode_response
 from distrace.engines import load_engine
 from distrace.engines.cpu import faster_on_cpu
 from distrace.engines.requests import ScoreRequest
-from distrace.engines.transformers import CPU_LOGITS_BYTES, TransformersEngine
+from distrace.engines.transformers import TransformersEngine
 from distrace.models import folder_card
 from distrace.prompts import load_format, prompt_text, response_pieces
 from distrace.settings import Execution, ModelSettings
@@ -112,7 +112,7 @@ def bare_limit(engine: TransformersEngine, requests: list[ScoreRequest]) -> None
         ids = _padded([requests[i].prompt + requests[i].response[:-1] for i in batch])
         states = engine.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         scored = torch.cat([states[row, _places(requests[i]) - 1] for row, i in enumerate(batch)])
-        for part in scored.split(CPU_LOGITS_BYTES // (states.dtype.itemsize * engine.config.vocab_size)):
+        for part in scored.split(engine.head_rows()):
             head(part)
 
 

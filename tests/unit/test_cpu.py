@@ -60,3 +60,41 @@ def test_the_model_is_left_as_it_was(llama):
     with pytest.raises(ZeroDivisionError), faster_on_cpu(llama):
         raise ZeroDivisionError
     assert [dict(vars(module)) for module in llama.modules()] == before
+
+
+class OddMLP(torch.nn.Module):
+    """A feed-forward layer that is called with more than states, as Zamba2's and MPT's are."""
+
+    def __init__(self):
+        super().__init__()
+        self.down_proj = torch.nn.Linear(3, 3)
+
+    def forward(self, states: torch.Tensor, residual: torch.Tensor) -> torch.Tensor:
+        return self.down_proj(states) + residual
+
+
+class Router(torch.nn.Module):
+    """A layer with a `down_proj` that gives more than states, as Zaya's router and Doge's experts do."""
+
+    def __init__(self):
+        super().__init__()
+        self.down_proj = torch.nn.Linear(3, 3)
+
+    def forward(self, states: torch.Tensor) -> tuple[torch.Tensor, int]:
+        return self.down_proj(states), 7
+
+
+@pytest.mark.parametrize(("layer", "inputs"), [(OddMLP(), 2), (Router(), 1)])
+def test_layers_that_take_or_give_more_than_states_run_whole(layer, inputs, monkeypatch):
+    monkeypatch.setattr(cpu, "FEED_FORWARD_TOKENS", 2)
+    given_states = [torch.ones(5, 3)] * inputs
+    with torch.inference_mode():
+        expected = layer(*given_states)
+        with faster_on_cpu(layer):
+            torch.testing.assert_close(layer(*given_states), expected)
+
+
+def test_states_given_by_name_are_taken(llama):
+    layer = llama.base_model.layers[0].mlp
+    with torch.inference_mode(), faster_on_cpu(llama):
+        assert torch.equal(layer(x=torch.ones(2, 24)), layer(torch.ones(2, 24)))

@@ -360,3 +360,8 @@ def test_a_long_sequence_under_a_sliding_window_attends_a_window_at_a_time(engin
     requests = [request([1, 2], list(range(5, 65)))]
     assert_as_plain(engines["mistral"], requests, engines["mistral"].score(requests))
     assert attended == {(5, 5), (5, 9), (1, 5)}
+
+
+def test_an_engine_is_checked_with_masked_attention_when_it_is_loaded(attended):
+    assert tiny_engine("llama").packs
+    assert attended

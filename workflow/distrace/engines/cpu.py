@@ -19,18 +19,26 @@ FEED_FORWARD_TOKENS = 512
 @contextmanager
 def faster_on_cpu(model: torch.nn.Module) -> Iterator[None]:
     """Within it, a model on a CPU computes the same (but for rounding) in less time and memory; without gradients."""
-    gated = [module for module in model.modules() if isinstance(getattr(module, "down_proj", None), torch.nn.Linear)]
-    for module in gated:
+    layers = [module for module in model.modules() if _is_feed_forward(module)]
+    for module in layers:
         module.forward = partial(_in_parts, module.forward)
     try:
         with _OneDnnLinear():
             yield
     finally:
-        for module in gated:
+        for module in layers:
             del module.forward
 
 
-def _in_parts(forward: Callable[[torch.Tensor], torch.Tensor], states: torch.Tensor) -> torch.Tensor:
+def _is_feed_forward(module: torch.nn.Module) -> bool:
+    # Routers and mixtures of experts have a `down_proj`, too, but give more than states.
+    return type(module).__name__.endswith("MLP") and isinstance(getattr(module, "down_proj", None), torch.nn.Linear)
+
+
+def _in_parts(forward: Callable[..., torch.Tensor], *given: object, **named: object) -> torch.Tensor:
+    if named or len(given) > 1 or given[0].shape[-2] <= FEED_FORWARD_TOKENS:
+        return forward(*given, **named)  # what comes beside states, as the residual in MPT, may go with them
+    [states] = given
     output = torch.empty_like(states)
     for part, place in zip(states.split(FEED_FORWARD_TOKENS, -2), output.split(FEED_FORWARD_TOKENS, -2), strict=True):
         place.copy_(forward(part))

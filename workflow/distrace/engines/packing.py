@@ -87,7 +87,7 @@ def _attended(
     length = key.shape[2]
     window = min(options.get("sliding_window") or length, length)
     on_cpu = query.device.type == "cpu"
-    if window == length and (length <= CPU_QUERIES or (2 * own >= length and not on_cpu)):
+    if window == length and 2 * own >= length and (length <= CPU_QUERIES or not on_cpu):
         attended, _ = sdpa_attention_forward(module, query, key, value, None, **options)
         return attended[:, -own:]
     if not on_cpu:  # kernels of GPUs that take a mask want as many heads of keys as of queries

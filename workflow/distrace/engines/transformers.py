@@ -164,8 +164,7 @@ class TransformersEngine:
 
     def _read(self, hidden: torch.Tensor, places: np.ndarray, targets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Give log-probs and ranks of target tokens, reading each from the hidden state at its place."""
-        held = CPU_LOGITS_BYTES if hidden.device.type == "cpu" else GPU_LOGITS_BYTES
-        rows = max(1, held // (hidden.dtype.itemsize * self.config.vocab_size))
+        rows = self.head_rows()
         logprobs, ranks = np.empty(len(places), np.float32), np.empty(len(places), np.int16)
         for start in range(0, len(places), rows):
             part = slice(start, start + rows)
@@ -173,6 +172,11 @@ class TransformersEngine:
             found = self._read_rows(self.head(states), torch.from_numpy(targets[part])[:, None])
             logprobs[part], ranks[part] = (torch.cat(values).cpu().numpy() for values in found)
         return logprobs, ranks
+
+    def head_rows(self) -> int:
+        """Give on how many states the head is run at once."""
+        held = CPU_LOGITS_BYTES if self.device.type == "cpu" else GPU_LOGITS_BYTES
+        return max(1, held // (self.model.dtype.itemsize * self.config.vocab_size))
 
     def _read_rows(self, logits: torch.Tensor, targets: torch.Tensor) -> tuple[list, list]:
         """Give log-probs and ranks of targets [rows, 1] under logits [rows, vocabulary], in blocks."""
@@ -353,7 +357,8 @@ def _tolerance(engine: "TransformersEngine") -> float:
 def _probe_gap(engine: "TransformersEngine") -> float:
     """Give the mean difference in log-prob, on a few short sequences, from the model's own full forward pass."""
     tokens = np.random.default_rng(0).integers(0, engine.model.get_input_embeddings().weight.shape[0], 24).tolist()
-    prompt, *responses = tokens[:6], tokens[6:10], tokens[10:17], tokens[17:]
+    # A prompt longer than the responses, so that `packed_attention` takes both of its ways.
+    prompt, *responses = tokens[:12], tokens[12:15], tokens[15:19], tokens[19:]
     requests = [ScoreRequest(prompt, response, np.ones(len(response), bool)) for response in responses]
     gaps = []
     for request, score in zip(requests, engine._score(requests), strict=True):
