@@ -14,12 +14,13 @@ test: .venv/installed
 
 # The real vLLM, on the CPU, in an environment of its own (docs/engines.md): some minutes and 4 GB of disk to set up.
 test-vllm: .venv-vllm/installed
-	PYTHONPATH=workflow .venv-vllm/bin/python -m pytest -m vllm -s tests/unit/test_vllm_engine.py
+	PYTHONPATH=workflow .venv-vllm/bin/python -m pytest -m vllm -s tests/unit/engines/test_vllm_engine.py
 
 lint: .venv/installed
 	ruff check .
 	ruff format --check .
 	snakefmt --check Snakefile workflow
+	mypy
 	snakemake --lint
 
 format: .venv/installed

@@ -1,10 +1,10 @@
-"""Check a finished project against the plainest loop there is: one sequence, all logits, float32.
+"""Check a finished project against the plainest loop: one sequence at a time, all logits, float32.
 
     python benchmarks/plain_loop.py --directory examples/smollm2-gsm8k [--responses 20] [--golden FILE]
 
-For the first responses of each trace, and for each of its three models, it computes every sentence's probability anew
-and prints the largest difference from the provenance artifact. With --golden, it also writes what the student gives,
-for the test that holds these numbers.
+For the first responses of each trace, and each of its three models, it computes every sentence's probability again and
+prints the largest difference from the provenance artifact. With --golden, it also writes the student's probabilities to
+a file, which a test compares with.
 """
 
 import argparse
@@ -17,11 +17,12 @@ import torch
 import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from distrace import artifacts
-from distrace.alignment import align_generated, decode_generated, encode_prompt, encode_response
+from distrace import kinds
+from distrace.artifacts import open_parts, read_parts
 from distrace.models import read_card
 from distrace.plan import Plan, Trace, load_plan, model_path
-from distrace.prompts import generated_pieces, load_format, prompt_text, response_pieces
+from distrace.text.alignment import align_generated, decode_generated, encode_prompt, encode_response
+from distrace.text.prompts import generated_pieces, load_format, prompt_text, response_pieces
 
 TOLERANCE = 1e-4
 
@@ -44,9 +45,9 @@ def main() -> None:
 
 
 def compare(plan: Plan, trace: Trace, count: int, golden: Path | None) -> float:
-    """Give the largest difference of a sentence probability, over the first `count` responses and the three models."""
+    """Return the largest difference of a sentence probability over the first `count` responses and the three models."""
     responses = _responses(plan, trace).head(count).to_dicts()
-    labelled = artifacts.concatenated(map(Path, plan.trace_parts(trace)), "provenance")
+    labelled = read_parts(open_parts(plan.trace_parts(trace), kinds.PROVENANCE))
     student = plan.config["runs"][trace.run]["student"]
     worst = 0.0
     for role, name in (("teacher", trace.teacher), ("student", student), ("distilled", trace.rollouts.author)):
@@ -61,14 +62,14 @@ def compare(plan: Plan, trace: Trace, count: int, golden: Path | None) -> float:
 
 
 def _responses(plan: Plan, trace: Trace) -> pl.DataFrame:
-    rollouts = artifacts.concatenated(plan.rollout_parts("rollouts", trace.rollouts), "rollouts")
-    asked = artifacts.concatenated(plan.question_parts(trace.rollouts.questions), "questions")
+    rollouts = read_parts(open_parts(plan.rollout_parts("rollouts", trace.rollouts), kinds.ROLLOUTS))
+    asked = read_parts(open_parts(plan.question_parts(trace.rollouts.questions), kinds.QUESTIONS))
     return rollouts.join(asked, on="question_id", maintain_order="left").filter(pl.col("text") != "")
 
 
 @torch.inference_mode()
 def sentence_probabilities(plan: Plan, name: str, author: str, responses: list[dict], labelled: pl.DataFrame) -> dict:
-    """Give p(s) of each labelled sentence by (rollout_id, sentence)."""
+    """Return p(s) of each labelled sentence by (rollout_id, sentence)."""
     card, settings = read_card(Path(model_path(name))), plan.model_settings(name)
     tokenizer = AutoTokenizer.from_pretrained(card.location, revision=card.revision)
     model = AutoModelForCausalLM.from_pretrained(card.location, revision=card.revision, dtype=torch.float32).eval()
@@ -76,7 +77,7 @@ def sentence_probabilities(plan: Plan, name: str, author: str, responses: list[d
     found = {}
     for response in responses:
         prompt = encode_prompt(tokenizer, prompt_text(form, response["question"]))
-        if name == author:  # a model is scored on the very tokens that it sampled
+        if name == author:  # a model is scored on the tokens that it sampled
             written = generated_pieces(form, decode_generated(tokenizer, response["token_ids"]))
             aligned = align_generated(tokenizer, response["token_ids"], written)
         else:

@@ -22,14 +22,14 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from distrace.alignment import encode_prompt, encode_response
 from distrace.engines import load_engine
-from distrace.engines.cpu import faster_on_cpu
 from distrace.engines.requests import ScoreRequest
 from distrace.engines.transformers import TransformersEngine
+from distrace.engines.transformers.cpu import faster_on_cpu
 from distrace.models import folder_card
-from distrace.prompts import load_format, prompt_text, response_pieces
 from distrace.settings import Execution, ModelSettings
+from distrace.text.alignment import encode_prompt, encode_response
+from distrace.text.prompts import load_format, prompt_text, response_pieces
 
 PEER_BATCH = 8  # responses in a batch of the plain loop and of lm-evaluation-harness
 
@@ -63,7 +63,9 @@ def _options() -> argparse.Namespace:
 def load(folder: str, dtype: str, threads: int) -> TransformersEngine:
     """Load a model folder as the workflow does, on CPU."""
     torch.set_num_threads(threads)
-    return load_engine(folder_card("benchmark", folder), ModelSettings(dtype=dtype), Execution())
+    engine = load_engine(folder_card("benchmark", folder), ModelSettings(dtype=dtype), Execution(), "score")
+    assert isinstance(engine, TransformersEngine)
+    return engine
 
 
 def read_requests(path: Path, questions: int, tokenizer) -> list[ScoreRequest]:
@@ -81,16 +83,16 @@ def read_requests(path: Path, questions: int, tokenizer) -> list[ScoreRequest]:
 
 
 def score_all(engine: TransformersEngine, requests: list[ScoreRequest]) -> list[np.ndarray]:
-    """Give the log-probs of each request's scored tokens, by the engine."""
+    """Return the log-probs of each request's scored tokens, by the engine."""
     found = {}
-    for batch in engine.score_plan(requests):
+    for batch in engine.score_batches(requests):
         found.update(zip(batch, engine.score([requests[i] for i in batch]), strict=True))
     return [found[i].logprobs for i in range(len(requests))]
 
 
 @torch.inference_mode()
 def plain_loop(engine: TransformersEngine, requests: list[ScoreRequest], size: int) -> list[np.ndarray]:
-    """Give what `score_all` gives, from padded batches in the order given, with all logits at once."""
+    """Return what `score_all` gives, from padded batches in the order given, with all logits at once."""
     found = []
     for start in range(0, len(requests), size):
         batch = requests[start : start + size]
@@ -108,7 +110,7 @@ def bare_limit(engine: TransformersEngine, requests: list[ScoreRequest]) -> None
     padding = copy.copy(engine)
     padding.packs = False
     head = engine.model.get_output_embeddings()
-    for batch in padding.score_plan(requests):
+    for batch in padding.score_batches(requests):
         ids = _padded([requests[i].prompt + requests[i].response[:-1] for i in batch])
         states = engine.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
         scored = torch.cat([states[row, _places(requests[i]) - 1] for row, i in enumerate(batch)])
@@ -117,17 +119,17 @@ def bare_limit(engine: TransformersEngine, requests: list[ScoreRequest]) -> None
 
 
 def _places(request: ScoreRequest) -> torch.Tensor:
-    """Give the positions of the scored tokens in prompt and response together."""
+    """Return the positions of the scored tokens in prompt and response together."""
     return len(request.prompt) + torch.from_numpy(request.scored).nonzero()[:, 0]
 
 
 def _padded(sequences: list[list[int]]) -> torch.Tensor:
-    """Give token ids [sequences, longest], padded on the right, where a causal model needs no mask and is faster so."""
+    """Return token ids [sequences, longest], padded on the right: a causal model needs no mask then, and is faster."""
     return pad_sequence([torch.tensor(sequence) for sequence in sequences], batch_first=True)
 
 
 def lm_eval_scoring(engine: TransformersEngine) -> Callable | None:
-    """Give lm-evaluation-harness's `loglikelihood`, or None if it is not installed."""
+    """Return lm-evaluation-harness's `loglikelihood`, or None if it is not installed."""
     if importlib.util.find_spec("lm_eval") is None:
         print('lm-evaluation-harness is left out: it is not installed (pip install -e ".[benchmark]")')
         return None
@@ -141,7 +143,7 @@ def lm_eval_scoring(engine: TransformersEngine) -> Callable | None:
 
 
 def largest_difference(engine: TransformersEngine, requests: list[ScoreRequest]) -> float:
-    """Give the largest difference of a log-prob from the plain loop's over one sequence at a time."""
+    """Return the largest difference of a log-prob from the plain loop's over one sequence at a time."""
     pairs = zip(score_all(engine, requests), plain_loop(engine, requests, 1), strict=True)
     return max(float(np.abs(ours - plain).max()) for ours, plain in pairs)
 
@@ -149,7 +151,7 @@ def largest_difference(engine: TransformersEngine, requests: list[ScoreRequest])
 def compare(
     engine: TransformersEngine, requests: list[ScoreRequest], pairs: int, same_kernels: bool
 ) -> dict[str, float | None]:
-    """Give for each peer the median ratio of the engine's throughput to its own; None for one that is left out."""
+    """Return for each peer the median ratio of the engine's throughput to its own; None for one that is left out."""
     ours = partial(score_all, engine)
     peers = {
         "ratio_bare": partial(bare_limit, engine),
@@ -157,7 +159,7 @@ def compare(
         "ratio_naive": lambda given: plain_loop(engine, shuffled(given), PEER_BATCH),
     }
     present = {name: peer for name, peer in peers.items() if peer}
-    if same_kernels:  # what `faster_on_cpu` gives is a decorator, too
+    if same_kernels:  # what `faster_on_cpu` returns is a decorator, too
         present = {name: faster_on_cpu(engine.model)(peer) for name, peer in present.items()}
     ratios = {name: [] for name in present}
     tokens = sum(int(request.scored.sum()) for request in requests)
@@ -173,26 +175,26 @@ def compare(
 
 
 def shuffled(requests: list[ScoreRequest]) -> list[ScoreRequest]:
-    """Give the requests in an order that says nothing of their lengths, always the same."""
+    """Return the requests in an order that says nothing of their lengths, always the same."""
     return random.Random(0).sample(requests, len(requests))
 
 
 def seconds(scoring: Callable, requests: list[ScoreRequest]) -> float:
-    """Give how long it takes to score the requests."""
+    """Return how long it takes to score the requests."""
     start = time.perf_counter()
     scoring(requests)
     return time.perf_counter() - start
 
 
 def peak_memory(options: argparse.Namespace) -> dict[str, float]:
-    """Give the MiB above the loaded model for one response of each length, each in a process of its own."""
+    """Return the MiB above the loaded model for one response of each length, each in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         loading = (options.model, "float32", options.threads)
         return {str(length): pool.apply(peak_of, (*loading, length)) for length in options.lengths}
 
 
 def peak_of(folder: str, dtype: str, threads: int, length: int) -> float:
-    """Give the MiB that the resident set grows by, at its peak, when the engine scores one response (Linux only)."""
+    """Return the MiB that the resident set grows by, at its peak, when the engine scores one response (Linux only)."""
     engine = load(folder, dtype, threads)
     response = np.random.default_rng(0).integers(0, engine.config.vocab_size, length).tolist()
     # Loading in another dtype peaks higher than scoring does, and `ru_maxrss` never falls.

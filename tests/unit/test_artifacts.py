@@ -1,15 +1,28 @@
+import json
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
 import polars as pl
 import pyarrow as pa
 import pytest
-from builders import rejects_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distrace import artifacts
+from builders import rejects_of
+from distrace import artifacts, kinds
+from distrace.artifacts import (
+    fingerprint_of,
+    open_artifact,
+    open_parts,
+    read_parts,
+    rejects_path,
+    write,
+    write_with_rejects,
+)
 from distrace.errors import DistraceError
+from distrace.rejects import Reject
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
 REJECTS = st.lists(
@@ -29,9 +42,9 @@ def path(tmp_path):
 def test_what_is_written_is_read(rows):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "0.arrow"
-        artifacts.write(path, "rejects", rows, {"of": 1})
-        assert artifacts.read(path, "rejects").to_dicts() == rows
-        assert artifacts.metadata(path).rows == len(rows)
+        write(path, kinds.REJECTS, rows, {"of": 1})
+        assert open_artifact(path, kinds.REJECTS).read().to_dicts() == rows
+        assert open_artifact(path).rows == len(rows)
 
 
 @settings(deadline=None, max_examples=40)
@@ -39,38 +52,40 @@ def test_what_is_written_is_read(rows):
 def test_the_same_rows_and_identity_give_the_same_bytes(rows):
     with tempfile.TemporaryDirectory() as folder:
         one, other = Path(folder) / "0.arrow", Path(folder) / "elsewhere" / "1.arrow"
-        artifacts.write(one, "rejects", rows, {"of": 1, "by": 2})
-        artifacts.write(other, "rejects", rows, {"by": 2, "of": 1})
+        write(one, kinds.REJECTS, rows, {"of": 1, "by": 2})
+        write(other, kinds.REJECTS, rows, {"by": 2, "of": 1})
         assert one.read_bytes() == other.read_bytes()
 
 
 def test_a_frame_gives_the_bytes_that_its_rows_give(tmp_path):
     rows = [REJECT, REJECT | {"row": None}]
     frame = pl.DataFrame(rows * 2, schema={"source": pl.String, "row": pl.Int32, "reason": pl.String}).slice(2)
-    artifacts.write(tmp_path / "rows.arrow", "rejects", rows, {})
-    artifacts.write(tmp_path / "frame.arrow", "rejects", frame, {})
+    write(tmp_path / "rows.arrow", kinds.REJECTS, rows, {})
+    write(tmp_path / "frame.arrow", kinds.REJECTS, frame, {})
     assert (tmp_path / "rows.arrow").read_bytes() == (tmp_path / "frame.arrow").read_bytes()
 
 
 def test_the_columns_of_the_contract_come_first_and_further_ones_follow(path):
     frame = pl.DataFrame({"more": ["x"], "reason": ["y"], "row": [1], "source": ["z"]})
-    artifacts.write(path, "rejects", frame, {})
-    assert artifacts.read(path, "rejects").columns == ["source", "row", "reason", "more"]
+    write(path, kinds.REJECTS, frame, {})
+    assert open_artifact(path, kinds.REJECTS).read().columns == ["source", "row", "reason", "more"]
     with pa.memory_map(str(path)) as source:
         assert pa.ipc.open_file(source).schema.field("row").type == pa.int32()
 
 
 def test_metadata_says_what_the_artifact_depends_on(path):
-    fingerprint = artifacts.write(path, "rejects", [REJECT], {"seed": 1})
-    about = artifacts.metadata(path, "rejects")
-    assert (about.kind, about.version, about.identity) == ("rejects", artifacts.FORMAT_VERSION, {"seed": 1})
-    assert about.fingerprint == fingerprint == artifacts.fingerprint_of("rejects", {"seed": 1})
+    fingerprint = write(path, kinds.REJECTS, [REJECT], {"seed": 1})
+    about = open_artifact(path, kinds.REJECTS)
+    assert (about.path, about.kind, about.identity, about.rows) == (path, "rejects", {"seed": 1}, 1)
+    with pa.memory_map(str(path)) as source:
+        assert json.loads(pa.ipc.open_file(source).schema.metadata[b"distrace"])["version"] == artifacts.FORMAT_VERSION
+    assert about.fingerprint == fingerprint == fingerprint_of(kinds.REJECTS, {"seed": 1})
 
 
 def test_fingerprints_differ_by_kind_and_by_identity():
     made = {
-        artifacts.fingerprint_of(kind, identity)
-        for kind in ("grades", "rejects")
+        fingerprint_of(kind, identity)
+        for kind in (kinds.GRADES, kinds.REJECTS)
         for identity in ({"seed": 1}, {"seed": 2})
     }
     assert len(made) == 4
@@ -78,25 +93,25 @@ def test_fingerprints_differ_by_kind_and_by_identity():
 
 def test_a_row_without_a_column_is_no_null(path):
     with pytest.raises(DistraceError, match=r"\['reason'\] in row 1"):
-        artifacts.write(path, "rejects", [REJECT, {"source": "a", "row": 1}], {})
+        write(path, kinds.REJECTS, [REJECT, {"source": "a", "row": 1}], {})
 
 
 def test_a_row_with_a_column_that_the_kind_lacks_is_refused(path):
     with pytest.raises(DistraceError, match=r"no columns \['weight'\] \(row 0\)"):
-        artifacts.write(path, "rejects", [REJECT | {"weight": 1}], {})
+        write(path, kinds.REJECTS, [REJECT | {"weight": 1}], {})
 
 
 def test_a_frame_without_a_column_is_refused(path):
     with pytest.raises(DistraceError, match=r"needs the columns \['row', 'reason'\]; it has \['source'\]"):
-        artifacts.write(path, "rejects", pl.DataFrame({"source": ["a"]}), {})
+        write(path, kinds.REJECTS, pl.DataFrame({"source": ["a"]}), {})
 
 
 @pytest.mark.parametrize("value", [2**31, "three", [1]])
 def test_a_value_that_does_not_fit_its_column_is_refused(path, value):
     with pytest.raises(DistraceError, match="does not fit an artifact of kind 'rejects'"):
-        artifacts.write(path, "rejects", [REJECT | {"row": value}], {})
+        write(path, kinds.REJECTS, [REJECT | {"row": value}], {})
     with pytest.raises(DistraceError, match="does not fit an artifact of kind 'rejects'"):
-        artifacts.write(path, "rejects", pl.DataFrame([REJECT | {"row": value}]), {})
+        write(path, kinds.REJECTS, pl.DataFrame([REJECT | {"row": value}]), {})
 
 
 def write_half(path: Path) -> None:
@@ -106,7 +121,7 @@ def write_half(path: Path) -> None:
 
 
 def test_a_write_that_fails_leaves_the_file_that_was_there_and_nothing_else(path):
-    artifacts.write(path, "rejects", [REJECT], {})
+    write(path, kinds.REJECTS, [REJECT], {})
     before = path.read_bytes()
     with pytest.raises(RuntimeError):
         write_half(path)
@@ -115,16 +130,16 @@ def test_a_write_that_fails_leaves_the_file_that_was_there_and_nothing_else(path
 
 
 def test_who_reads_the_old_file_while_it_is_replaced_reads_it_whole(path):
-    artifacts.write(path, "rejects", [REJECT], {})
+    write(path, kinds.REJECTS, [REJECT], {})
     before = path.read_bytes()
     with path.open("rb") as reader:
-        artifacts.write(path, "rejects", [REJECT] * 9, {})
+        write(path, kinds.REJECTS, [REJECT] * 9, {})
         assert reader.read() == before != path.read_bytes()
 
 
 def test_a_missing_file_is_named(path):
     with pytest.raises(DistraceError, match=f"{path}: no such file"):
-        artifacts.read(path, "rejects")
+        open_artifact(path, kinds.REJECTS).read()
 
 
 @settings(deadline=None, max_examples=40)
@@ -132,80 +147,106 @@ def test_a_missing_file_is_named(path):
 def test_a_truncated_file_is_not_read(data):
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "0.arrow"
-        artifacts.write(path, "rejects", [REJECT] * 9, {})
+        write(path, kinds.REJECTS, [REJECT] * 9, {})
         whole = path.read_bytes()
         path.write_bytes(whole[: data.draw(st.integers(0, len(whole) - 1))])
         with pytest.raises(DistraceError, match=r"0\.arrow: not a whole Arrow file .* delete it and run again"):
-            artifacts.read(path, "rejects")
+            open_artifact(path, kinds.REJECTS).read()
 
 
 def test_damage_inside_a_file_is_reported(path):
-    artifacts.write(path, "rejects", [REJECT], {})
+    write(path, kinds.REJECTS, [REJECT], {})
     damaged = bytearray(path.read_bytes())
     place = damaged.index(b"\x28\xb5\x2f\xfd")  # how a zstd frame begins
     damaged[place : place + 4] = b"\0\0\0\0"
     path.write_bytes(damaged)
     with pytest.raises(DistraceError, match="broken inside"):
-        artifacts.read(path, "rejects")
+        open_artifact(path, kinds.REJECTS).read()
 
 
 def test_another_programs_arrow_file_is_refused(tmp_path):
     pl.DataFrame({"source": ["a"]}).write_ipc(tmp_path / "a.arrow")
     with pytest.raises(DistraceError, match="not one of distrace's"):
-        artifacts.metadata(tmp_path / "a.arrow")
+        open_artifact(tmp_path / "a.arrow")
 
 
 def test_an_artifact_of_another_kind_is_refused(path):
-    artifacts.write(path, "rejects", [REJECT], {})
+    write(path, kinds.REJECTS, [REJECT], {})
     with pytest.raises(DistraceError, match="holds 'rejects' in format 1; expected 'grades'"):
-        artifacts.read(path, "grades")
+        open_artifact(path, kinds.GRADES).read()
 
 
 def test_an_artifact_of_another_format_is_refused(path, monkeypatch):
-    artifacts.write(path, "rejects", [REJECT], {})
+    write(path, kinds.REJECTS, [REJECT], {})
     monkeypatch.setattr(artifacts, "FORMAT_VERSION", 2)
     with pytest.raises(DistraceError, match=r"in format 1; expected 'rejects' in format 2"):
-        artifacts.read(path, "rejects")
+        open_artifact(path, kinds.REJECTS).read()
 
 
 def test_an_artifact_made_from_another_input_is_refused(tmp_path):
     first, second = tmp_path / "first.arrow", tmp_path / "second.arrow"
-    wanted = artifacts.write(first, "rejects", [], {"seed": 1})
-    found = artifacts.write(second, "rejects", [], {"seed": 2})
-    made = tmp_path / "made.arrow"
-    artifacts.write(made, "rejects", [], {"rollouts": found})
-    artifacts.require_made_from(made, "rollouts", second)
-    with pytest.raises(DistraceError, match=f"from rollouts {found}, but .*first.arrow is {wanted}"):
-        artifacts.require_made_from(made, "rollouts", first)
+    wanted = write(first, kinds.ROLLOUTS, [], {"seed": 1})
+    found = write(second, kinds.ROLLOUTS, [], {"seed": 2})
+    write(tmp_path / "made.arrow", kinds.REJECTS, [], {"rollouts": found})
+    made = open_artifact(tmp_path / "made.arrow", kinds.REJECTS, made_from=open_artifact(second))
+    made.require_made_from(open_artifact(second))
+    message = f"from rollouts {found}, but .*first.arrow is {wanted}"
+    with pytest.raises(DistraceError, match=message):
+        made.require_made_from(open_artifact(first))
+    with pytest.raises(DistraceError, match=message):
+        open_artifact(tmp_path / "made.arrow", kinds.REJECTS, made_from=open_artifact(first))
 
 
 def test_artifacts_made_from_different_inputs_do_not_go_together(tmp_path):
     paths = [tmp_path / f"{name}.arrow" for name in "abcd"]
     for path, identity in zip(paths, ({"rollouts": 1, "of": 1}, {"rollouts": 1}, {"rollouts": 2}, {}), strict=True):
-        artifacts.write(path, "rejects", [], identity)
-    artifacts.require_same("rollouts", paths[0], paths[1])
-    for path, other in ((paths[0], paths[2]), (paths[0], paths[3]), (paths[3], paths[3])):
+        write(path, kinds.REJECTS, [], identity)
+    found = [open_artifact(path) for path in paths]
+    found[0].require_same(kinds.ROLLOUTS, found[1])
+    for one, other in ((found[0], found[2]), (found[0], found[3]), (found[3], found[3])):
         with pytest.raises(DistraceError, match="delete the older one"):
-            artifacts.require_same("rollouts", path, other)
+            one.require_same(kinds.ROLLOUTS, other)
 
 
 def test_rejects_lie_beside_their_artifact(path):
-    artifacts.write_with_rejects(path, "grades", [], [REJECT], {"seed": 1}, rows_in=1)
-    assert artifacts.rejects_path(path) == path.parent / "0.rejects.arrow"
-    assert artifacts.metadata(path, "grades").rows == 0
+    write_with_rejects(path, kinds.GRADES, [], [Reject(**REJECT)], {"seed": 1}, rows_in=1)
+    assert rejects_path(path) == path.parent / "0.rejects.arrow"
+    assert open_artifact(path, kinds.GRADES).rows == 0
     assert rejects_of(path) == [REJECT]
-    about = artifacts.metadata(artifacts.rejects_path(path))
-    assert about.identity == {"of": artifacts.metadata(path).fingerprint}
+    assert open_artifact(rejects_path(path)).identity == {"of": open_artifact(path).fingerprint}
 
 
 def test_a_row_that_went_missing_is_an_error(path):
-    with pytest.raises(AssertionError, match="3 rows came in, 0 go out and 1 are rejected"):
-        artifacts.write_with_rejects(path, "grades", [], [REJECT], {}, rows_in=3)
+    with pytest.raises(DistraceError, match="3 rows came in, 0 go out and 1 are rejected"):
+        write_with_rejects(path, kinds.GRADES, [], [Reject(**REJECT)], {}, rows_in=3)
+    assert not path.exists()
+
+
+LOSES_A_ROW = """
+import sys
+from pathlib import Path
+
+from distrace import kinds
+from distrace.artifacts import write_with_rejects
+from distrace.errors import DistraceError
+
+assert False, "assertions are off"
+try:
+    write_with_rejects(Path(sys.argv[1]), kinds.GRADES, [], [], {}, rows_in=1)
+except DistraceError as error:
+    print(error)
+"""
+
+
+def test_a_row_that_went_missing_is_an_error_also_where_python_checks_no_assertions(path):
+    command = [sys.executable, "-O", "-c", LOSES_A_ROW, str(path)]
+    found = subprocess.run(command, text=True, capture_output=True, check=True)
+    assert "1 rows came in, 0 go out and 0 are rejected" in found.stdout
     assert not path.exists()
 
 
 def test_parts_are_read_in_order(tmp_path):
     paths = [tmp_path / f"{part}.arrow" for part in range(3)]
     for part, path in enumerate(paths):
-        artifacts.write(path, "rejects", [REJECT | {"row": part}] * part, {"part": part})
-    assert artifacts.concatenated(reversed(paths), "rejects")["row"].to_list() == [2, 2, 1]
+        write(path, kinds.REJECTS, [REJECT | {"row": part}] * part, {"part": part})
+    assert read_parts(open_parts(reversed(paths), kinds.REJECTS))["row"].to_list() == [2, 2, 1]

@@ -1,6 +1,7 @@
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,17 +19,26 @@ CALLS = []
 
 
 def node(
-    inputs: list[Path], settings: Settings, source: dict, beta: float, part: int, out: Path, extra: Path | None = None
+    inputs: list[Path],
+    settings: Settings,
+    source: dict[str, Any],
+    names: list[str],
+    beta: float,
+    part: int,
+    out: Path,
+    extra: Path | None = None,
 ) -> None:
     """Do nothing. At all."""
-    CALLS.append((inputs, settings, source, beta, part, out, extra))
+    CALLS.append((inputs, settings, source, names, beta, part, out, extra))
 
 
 def failing(out: Path) -> None:
     raise DistraceError(f"{out}: broken; delete it and run again")
 
 
-OPTIONS = ["--inputs", "a", "b", "--settings", '{"size": 2}', "--source", "{}", "--beta", "0.1", "--part", "3"]
+INPUTS = ["--inputs", "a", "b"]
+JSON = ["--settings", '{"size": 2}', "--source", '{"world": 1}', "--names", '["x", "y"]']
+OPTIONS = [*INPUTS, *JSON, "--beta", "0.1", "--part", "3"]
 
 
 @pytest.fixture
@@ -44,7 +54,8 @@ def run(monkeypatch):
 
 def test_options_become_the_arguments_of_the_node(run):
     run(node, *OPTIONS, "--out", "x/y.arrow")
-    assert [([Path("a"), Path("b")], Settings(size=2), {}, 0.1, 3, Path("x/y.arrow"), None)] == CALLS
+    expected = ([Path("a"), Path("b")], Settings(size=2), {"world": 1}, ["x", "y"], 0.1, 3, Path("x/y.arrow"), None)
+    assert [expected] == CALLS
 
 
 def test_an_optional_path_is_read_as_a_path(run):
@@ -59,6 +70,7 @@ def test_an_optional_path_is_read_as_a_path(run):
         ("--settings", "{", "Expecting property name"),
         ("--settings", "3", "argument after ** must be a mapping"),
         ("--source", "[", "Expecting value"),
+        ("--names", "x", "Expecting value"),
         ("--part", "three", "invalid int value: 'three'"),
     ],
 )

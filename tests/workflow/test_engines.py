@@ -4,10 +4,11 @@ import re
 
 import pytest
 import yaml
-from conftest import new_folder, snakemake
-from fake_server import running, save_tokenizer
 
-from distrace import artifacts
+from distrace import kinds
+from distrace.artifacts import open_artifact
+from fake_server import running, save_tokenizer
+from snakemake_runs import new_folder, snakemake
 
 KEY = "sk-secret-123"
 LOGPROBS = "results/logprobs/teacher/full/teacher/test/answer/0.arrow"
@@ -15,7 +16,7 @@ LOGPROBS = "results/logprobs/teacher/full/teacher/test/answer/0.arrow"
 
 @pytest.fixture
 def served(tmp_path, monkeypatch):
-    """Give a folder with a config of a teacher behind a server, and the server."""
+    """A folder with a config of a teacher behind a server, and the server."""
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setenv("TEACHER_KEY", KEY)
     with running() as fake:
@@ -50,8 +51,8 @@ def change(folder, edit) -> None:
 def test_a_served_teacher_answers_and_scores_and_its_key_is_written_nowhere(served):
     folder, fake = served
     printed = snakemake(folder, LOGPROBS)
-    rows = artifacts.read(folder / LOGPROBS, "logprobs")
-    answers = artifacts.read(folder / LOGPROBS.replace("logprobs/teacher/full", "rollouts"), "rollouts")
+    rows = open_artifact(folder / LOGPROBS, kinds.LOGPROBS).read()
+    answers = open_artifact(folder / LOGPROBS.replace("logprobs/teacher/full", "rollouts"), kinds.ROLLOUTS).read()
     assert len(rows) == len(answers) == 3
     assert answers["logprobs"].explode().to_list() == pytest.approx(rows["logprobs"].explode().to_list(), abs=1e-3)
     assert {headers["Authorization"] for headers in fake.headers} == {f"Bearer {KEY}"}
@@ -72,7 +73,9 @@ def test_jobs_of_vllm_models_run_in_the_python_that_the_environment_names(served
 
     def pythons() -> set[tuple[str, str]]:
         printed = snakemake(folder, "--dry-run", "--printshellcmds")
-        return set(re.findall(r"(\S*python) -m distrace\.(?:logprobs|rollouts) --model results/models/(\w+)/", printed))
+        return set(
+            re.findall(r"(\S*python) -m distrace\.nodes\.(?:logprobs|rollouts) --model results/models/(\w+)/", printed)
+        )
 
     monkeypatch.setenv("DISTRACE_VLLM_PYTHON", "/opt/vllm/bin/python")
     assert pythons() == {("python", "teacher"), ("/opt/vllm/bin/python", "student")}

@@ -9,9 +9,10 @@ import polars as pl
 import pyarrow as pa
 import pytest
 import yaml
-from conftest import new_folder, planned_jobs, snakemake
 
-from distrace import artifacts
+from distrace import kinds
+from distrace.artifacts import fingerprint_of, open_artifact
+from snakemake_runs import new_folder, planned_jobs, snakemake
 
 CHEAP = {"provenance", "positions", "validation", "report", "everything", "all"}
 
@@ -34,20 +35,21 @@ def change(folder: Path, edit) -> None:
 
 def test_every_artifact_opens_with_polars_and_pyarrow_and_carries_a_fingerprint(finished):
     for path in arrow_files(finished):
-        about = artifacts.metadata(path)
+        about = open_artifact(path)
         with pa.memory_map(str(path)) as source:
             table = pa.ipc.open_file(source).read_all()
         frame = pl.read_ipc(path)
-        assert frame.columns[: len(artifacts.SCHEMAS[about.kind].names)] == artifacts.SCHEMAS[about.kind].names
+        kind = kinds.KINDS[about.kind]
+        assert frame.columns[: len(kind.schema.names)] == kind.schema.names
         assert len(frame) == table.num_rows == about.rows
-        assert about.fingerprint == artifacts.fingerprint_of(about.kind, about.identity)
+        assert about.fingerprint == fingerprint_of(kind, about.identity)
 
 
 def test_rows_in_are_rows_out_plus_rejects_at_each_node(finished, config):
     def rows(pattern: str) -> int:
         paths = list((finished / "results").glob(pattern))
         assert paths, pattern
-        return sum(artifacts.metadata(path).rows for path in paths)
+        return sum(open_artifact(path).rows for path in paths)
 
     assert rows("questions/train/?.arrow") + rows("questions/train/?.rejects.arrow") == 12
     explore = "teacher/train/explore"
@@ -107,7 +109,7 @@ def test_a_second_teacher_runs_its_own_nodes_only_and_no_file_changes(copy_of_fi
 def test_recorded_log_probs_are_those_that_the_model_computes(copy_of_finished):
     folder = copy_of_finished / "results/logprobs/teacher/full/teacher/train/explore"
     computed = pl.read_ipc(folder / "0.arrow")
-    change(copy_of_finished, lambda config: config["models"]["teacher"].update(own_log_probs="recorded"))
+    change(copy_of_finished, lambda config: config["models"]["teacher"].update(own_logprobs="recorded"))
     printed = snakemake(copy_of_finished, str((folder / "0.arrow").relative_to(copy_of_finished)))
     assert "1 of 1 steps" in printed
     recorded = pl.read_ipc(folder / "0.arrow")
@@ -118,18 +120,18 @@ def test_recorded_log_probs_are_those_that_the_model_computes(copy_of_finished):
 
 
 def test_the_first_part_of_a_trace_is_scored_again_in_float32_where_a_model_is_not(copy_of_finished):
-    assert not any("precision" in path or "@" in path for path in digests(copy_of_finished))
+    assert not any("float32_check" in path or "@" in path for path in digests(copy_of_finished))
     change(copy_of_finished, lambda config: config["models"]["student"].update(dtype="bfloat16"))
     jobs = planned_jobs(copy_of_finished)
     traced = "main.teacher.teacher_count.0"
-    assert [output for rule, output in jobs if rule == "precision"] == [
-        f"results/precision/main/teacher/{traced}/test/answer/0.arrow"
+    assert [output for rule, output in jobs if rule == "float32_check"] == [
+        f"results/float32_check/main/teacher/{traced}/test/answer/0.arrow"
     ]
     assert {output for rule, output in jobs if "@float32" in output} == {
         f"results/logprobs/{scorer}@float32/full/{traced}/test/answer/0.arrow" for scorer in ("student", traced)
     }
-    change(copy_of_finished, lambda config: config["runs"]["main"].update(check_precision=False))
-    assert not any(rule == "precision" or "@" in output for rule, output in planned_jobs(copy_of_finished))
+    change(copy_of_finished, lambda config: config["runs"]["main"].update(check_float32=False))
+    assert not any(rule == "float32_check" or "@" in output for rule, output in planned_jobs(copy_of_finished))
 
 
 def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_trained_again(copy_of_finished):

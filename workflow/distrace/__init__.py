@@ -1,3 +1,3 @@
 """Sentence-level provenance of distilled reasoning models, and the selection of data to distil from."""
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"

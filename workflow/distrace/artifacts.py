@@ -1,8 +1,14 @@
-"""The contract between nodes: Arrow IPC files with a known schema, an identity, and rejects beside them.
+"""The contract between nodes: Arrow IPC files of known columns, with an identity, and their rejects beside them.
 
-An artifact is an Arrow IPC file, zstd, written to a temporary name in the same folder and moved into place. The same
-input gives the same bytes. Its schema metadata carries the kind, the format version, the identity (all that the
+An artifact is compressed with zstd, written under a temporary name in the same folder and moved into place. The same
+input gives the same bytes. Its schema metadata holds the kind, the format version, the identity (everything that the
 result depends on) and the fingerprint, a digest of these. `docs/artifacts.md` lists the kinds for users.
+
+A node opens each of its inputs once, and says which input must have been made from which:
+
+    written = open_artifact(rollouts, kinds.ROLLOUTS)
+    cut = open_artifact(sentences, kinds.SENTENCES, made_from=written)
+    cut.read("rollout_id", "start", "end")
 """
 
 import json
@@ -10,118 +16,145 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
 
+from distrace import kinds
 from distrace.errors import DistraceError
 from distrace.identity import canonical_json, digest
+from distrace.kinds import Kind
+from distrace.rejects import Reject
 
 FORMAT_VERSION = 1
 
-_TEXT = pa.large_string()
-_INT = pa.int32()
-_REAL = pa.float64()
-
-
-def _list(of: pa.DataType) -> pa.DataType:
-    return pa.large_list(of)
-
-
-def _schema(**columns: pa.DataType) -> pa.Schema:
-    return pa.schema(list(columns.items()))
-
-
-SCHEMAS = {
-    "questions": _schema(question_id=_TEXT, question=_TEXT, answer=_TEXT, solution=_TEXT),
-    "rollouts": _schema(
-        rollout_id=_TEXT,
-        question_id=_TEXT,
-        sample=_INT,
-        text=_TEXT,
-        answer_start=_INT,
-        token_ids=_list(_INT),
-        logprobs=_list(pa.float32()),
-        finish_reason=_TEXT,
-    ),
-    "grades": _schema(rollout_id=_TEXT, question_id=_TEXT, extracted=_TEXT, correct=pa.bool_(), reason=_TEXT),
-    "sentences": _schema(rollout_id=_TEXT, sentence=_INT, start=_INT, end=_INT),
-    "logprobs": _schema(
-        rollout_id=_TEXT,
-        token_ids=_list(_INT),
-        starts=_list(_INT),
-        ends=_list(_INT),
-        logprobs=_list(pa.float32()),
-        ranks=_list(pa.int16()),
-    ),
-    "provenance": _schema(
-        rollout_id=_TEXT,
-        sentence=_INT,
-        start=_INT,
-        end=_INT,
-        p_teacher=_REAL,
-        p_student=_REAL,
-        p_distilled=_REAL,
-        tokens_teacher=_INT,
-        tokens_student=_INT,
-        tokens_distilled=_INT,
-        label=_TEXT,
-    ),
-    "precision": _schema(
-        rollout_id=_TEXT,
-        sentence=_INT,
-        start=_INT,
-        end=_INT,
-        p_teacher=_REAL,
-        p_student=_REAL,
-        p_distilled=_REAL,
-        label=_TEXT,
-        p_teacher_float32=_REAL,
-        p_student_float32=_REAL,
-        p_distilled_float32=_REAL,
-        label_float32=_TEXT,
-    ),
-    "positions": _schema(position=_INT, correct=pa.bool_(), label=_TEXT, sentences=_INT, responses=_INT),
-    "truth": _schema(rollout_id=_TEXT, sentence=_INT, origin=_TEXT),
-    "validation": _schema(alpha=_REAL, beta=_REAL, length=_INT, origin=_TEXT, label=_TEXT, sentences=_INT),
-    "separation": _schema(rollout_id=_TEXT, sentence=_INT, origin=_TEXT, p_teacher=_REAL, p_student=_REAL),
-    "attribution": _schema(
-        rollout_id=_TEXT,
-        question_id=_TEXT,
-        role=_TEXT,
-        teacher=_TEXT,
-        other=_TEXT,
-        lean=_REAL,
-        sentences=_INT,
-    ),
-    "ranking": _schema(rollout_id=_TEXT, question_id=_TEXT, sample=_INT),
-    "selection": _schema(rollout_id=_TEXT, question_id=_TEXT, rank=_INT, reason=_TEXT),
-    "training": _schema(step=_INT, epoch=_REAL, loss=_REAL, learning_rate=_REAL),
-    "rejects": _schema(source=_TEXT, row=_INT, reason=_TEXT),
-}
-
 
 @dataclass(frozen=True)
-class Metadata:
-    """What an artifact says of itself; `rows` counts its rows."""
+class Artifact:
+    """An opened artifact: its metadata and its number of `rows`; columns are read on request."""
 
+    path: Path
     kind: str
-    version: int
     fingerprint: str
-    identity: dict
+    identity: dict[str, Any]
     rows: int
 
+    def read(self, *columns: str) -> pl.DataFrame:
+        """Return the named columns, or all; raise DistraceError if the file is broken inside."""
+        try:
+            return pl.read_ipc(self.path, columns=list(columns) or None)
+        except pl.exceptions.ComputeError as error:
+            raise DistraceError(f"{self.path}: broken inside ({error}); delete it and run again") from error
 
-def fingerprint_of(kind: str, identity: Mapping) -> str:
-    """Give the fingerprint of an artifact of this kind with this identity."""
-    return digest({"kind": kind, "version": FORMAT_VERSION, "identity": identity})
+    def require_made_from(self, other: "Artifact") -> None:
+        """Raise DistraceError unless this artifact was computed from exactly `other`."""
+        found = self.identity.get(other.kind)
+        if found != other.fingerprint:
+            raise DistraceError(
+                f"{self.path} was computed from {other.kind} {found}, but {other.path} is {other.fingerprint}; "
+                f"delete {self.path} and run again"
+            )
+
+    def require_same(self, kind: Kind, other: "Artifact") -> None:
+        """Raise DistraceError unless both artifacts were computed from the same artifact of this kind."""
+        found, wanted = (artifact.identity.get(kind.name) for artifact in (self, other))
+        if found is None or found != wanted:
+            raise DistraceError(
+                f"{self.path} was computed from {kind.name} {found}, {other.path} from {wanted}; "
+                "delete the older one and run again"
+            )
+
+
+def open_artifact(path: str | Path, kind: Kind | None = None, made_from: Artifact | None = None) -> Artifact:
+    """Return the artifact at `path` without reading its columns.
+
+    Raises DistraceError if the file is missing, broken or not an artifact, of another kind or format, or not computed
+    from exactly the artifact `made_from`.
+    """
+    about, rows = _metadata(Path(path))
+    expected = kind.name if kind else about["kind"]
+    if about["version"] != FORMAT_VERSION or about["kind"] != expected:
+        raise DistraceError(
+            f"{path}: holds {about['kind']!r} in format {about['version']}; "
+            f"expected {expected!r} in format {FORMAT_VERSION}; delete it and run again"
+        )
+    found = Artifact(Path(path), about["kind"], about["fingerprint"], about["identity"], rows)
+    if made_from is not None:
+        found.require_made_from(made_from)
+    return found
+
+
+def open_parts(paths: Iterable[str | Path], kind: Kind) -> list[Artifact]:
+    """Return the parts of an artifact, in order; raises as `open_artifact` does."""
+    return [open_artifact(path, kind) for path in paths]
+
+
+def read_parts(parts: Iterable[Artifact], *columns: str) -> pl.DataFrame:
+    """Return the named columns, or all, of all parts as one frame."""
+    return pl.concat([part.read(*columns) for part in parts])
+
+
+def fingerprints(parts: Iterable[Artifact]) -> list[str]:
+    """Return the fingerprints of the parts, in order."""
+    return [part.fingerprint for part in parts]
+
+
+def fingerprint_of(kind: Kind, identity: Mapping[str, Any]) -> str:
+    """Return the fingerprint of an artifact of this kind with this identity."""
+    return digest({"kind": kind.name, "version": FORMAT_VERSION, "identity": identity})
+
+
+def write(path: Path, kind: Kind, rows: pl.DataFrame | Iterable[Mapping[str, Any]], identity: Mapping[str, Any]) -> str:
+    """Write an artifact and return its fingerprint.
+
+    Each row holds all columns of the kind, null for a missing value. A frame may have further columns, which follow.
+    Raises DistraceError if a column is missing or does not fit its type.
+    """
+    table = _conform(rows, kind)
+    fingerprint = fingerprint_of(kind, identity)
+    about = {"kind": kind.name, "version": FORMAT_VERSION, "fingerprint": fingerprint, "identity": identity}
+    table = table.replace_schema_metadata({"distrace": canonical_json(about)})
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema, options=options) as sink:
+        sink.write_table(table.combine_chunks())
+    return fingerprint
+
+
+def write_with_rejects(
+    path: Path,
+    kind: Kind,
+    rows: pl.DataFrame | Iterable[Mapping[str, Any]],
+    rejects: list[Reject],
+    identity: Mapping[str, Any],
+    rows_in: int,
+) -> None:
+    """Write an artifact and, beside it, its rejects; raise DistraceError unless both add up to `rows_in`."""
+    rows = rows if isinstance(rows, pl.DataFrame) else list(rows)
+    if len(rows) + len(rejects) != rows_in:
+        raise DistraceError(
+            f"{path}: {rows_in} rows came in, {len(rows)} go out and {len(rejects)} are rejected; "
+            "this is a fault of distrace, please report it"
+        )
+    write_rejects(path, rejects, {"of": fingerprint_of(kind, identity)})
+    write(path, kind, rows, identity)
+
+
+def write_rejects(path: Path, rejects: list[Reject], identity: Mapping[str, Any]) -> None:
+    """Write the rejects of the artifact at `path`, beside it."""
+    write(rejects_path(path), kinds.REJECTS, [asdict(reject) for reject in rejects], identity)
+
+
+def rejects_path(path: Path) -> Path:
+    """Return the path of the rejects beside an artifact."""
+    return Path(path).with_suffix(".rejects.arrow")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path` that takes its place if the block ends well, else is removed."""
+    """Yield a temporary path beside `path`; it replaces `path` if the block succeeds, and is removed if it fails."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -141,52 +174,8 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8")
 
 
-def write(path: Path, kind: str, rows: pl.DataFrame | pa.Table | Iterable[Mapping], identity: Mapping) -> str:
-    """Write an artifact and give its fingerprint.
-
-    `rows` holds the columns of `SCHEMAS[kind]`, null where a row has none; a frame's further columns follow them.
-    Raises DistraceError when a column is missing or does not fit its type.
-    """
-    table = _conform(rows, kind)
-    fingerprint = fingerprint_of(kind, identity)
-    about = {"kind": kind, "version": FORMAT_VERSION, "fingerprint": fingerprint, "identity": identity}
-    table = table.replace_schema_metadata({"distrace": canonical_json(about)})
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
-    with replacing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema, options=options) as sink:
-        sink.write_table(table.combine_chunks())
-    return fingerprint
-
-
-def _conform(rows: pl.DataFrame | pa.Table | Iterable[Mapping], kind: str) -> pa.Table:
-    try:
-        if not isinstance(rows, pl.DataFrame | pa.Table):
-            return _table(list(rows), kind)
-        table = rows.to_arrow() if isinstance(rows, pl.DataFrame) else rows
-        _require_columns(kind, table.column_names)
-        extra = [field for field in table.schema if field.name not in SCHEMAS[kind].names]
-        schema = pa.schema([*SCHEMAS[kind], *extra])
-        return table.select(schema.names).cast(schema)
-    except pa.ArrowException as error:
-        raise DistraceError(f"a column does not fit an artifact of kind {kind!r}: {error}") from error
-
-
-def _table(rows: list[Mapping], kind: str) -> pa.Table:
-    # pyarrow would fill a column that a row lacks with null, and drop one that the schema lacks.
-    for number, row in enumerate(rows):
-        _require_columns(kind, row, f" in row {number}")
-        if unknown := sorted(row.keys() - set(SCHEMAS[kind].names)):
-            raise DistraceError(f"an artifact of kind {kind!r} has no columns {unknown} (row {number}); give a frame")
-    return pa.Table.from_pylist(rows, schema=SCHEMAS[kind])
-
-
-def _require_columns(kind: str, found: Iterable[str], where: str = "") -> None:
-    found = list(found)
-    if missing := [name for name in SCHEMAS[kind].names if name not in found]:
-        raise DistraceError(f"an artifact of kind {kind!r} needs the columns {missing}{where}; it has {found}")
-
-
-def metadata(path: Path, kind: str | None = None) -> Metadata:
-    """Read an artifact's metadata; raise DistraceError if the file is broken, foreign, or of another kind."""
+def _metadata(path: Path) -> tuple[dict[str, Any], int]:
+    """Return an artifact's metadata and its number of rows."""
     try:
         with pa.memory_map(str(path)) as source:
             reader = pa.ipc.open_file(source)
@@ -198,69 +187,34 @@ def metadata(path: Path, kind: str | None = None) -> Metadata:
         raise DistraceError(f"{path}: not a whole Arrow file ({error}); delete it and run again") from error
     if about is None:
         raise DistraceError(f"{path}: an Arrow file, but not one of distrace's: it carries no fingerprint")
-    if about["version"] != FORMAT_VERSION or (kind is not None and about["kind"] != kind):
-        raise DistraceError(
-            f"{path}: holds {about['kind']!r} in format {about['version']}; "
-            f"expected {kind or about['kind']!r} in format {FORMAT_VERSION}; delete it and run again"
-        )
-    return Metadata(about["kind"], about["version"], about["fingerprint"], about["identity"], rows)
+    return about, rows
 
 
-def read(path: Path, kind: str, columns: list[str] | None = None) -> pl.DataFrame:
-    """Read an artifact, all columns or those named; raises as `metadata` does."""
-    metadata(path, kind)
+def _conform(rows: pl.DataFrame | Iterable[Mapping[str, Any]], kind: Kind) -> pa.Table:
     try:
-        return pl.read_ipc(path, columns=columns)
-    except pl.exceptions.ComputeError as error:
-        raise DistraceError(f"{path}: broken inside ({error}); delete it and run again") from error
+        if not isinstance(rows, pl.DataFrame):
+            return _table(list(rows), kind)
+        table = rows.to_arrow()
+        _require_columns(kind, table.column_names)
+        extra = [field for field in table.schema if field.name not in kind.schema.names]
+        schema = pa.schema([*kind.schema, *extra])
+        return table.select(schema.names).cast(schema)
+    except pa.ArrowException as error:
+        raise DistraceError(f"a column does not fit an artifact of kind {kind.name!r}: {error}") from error
 
 
-def require_made_from(path: Path, source: str, expected: Path) -> None:
-    """Raise DistraceError unless the artifact at `path` was computed from the very artifact at `expected`.
-
-    `source` is the name under which the identity of `path` holds the fingerprint of its input.
-    """
-    found, wanted = metadata(path).identity.get(source), metadata(expected).fingerprint
-    if found != wanted:
-        raise DistraceError(
-            f"{path} was computed from {source} {found}, but {expected} is {wanted}; delete {path} and run again"
-        )
-
-
-def require_same(source: str, path: Path, other: Path) -> None:
-    """Raise DistraceError unless two artifacts were computed from the same one; `source` is as above."""
-    found, wanted = (metadata(p).identity.get(source) for p in (path, other))
-    if found is None or found != wanted:
-        raise DistraceError(
-            f"{path} was computed from {source} {found}, {other} from {wanted}; delete the older one and run again"
-        )
+def _table(rows: list[Mapping[str, Any]], kind: Kind) -> pa.Table:
+    # pyarrow alone would fill a missing column with null, and drop one that is not in the schema.
+    for number, row in enumerate(rows):
+        _require_columns(kind, row, f" in row {number}")
+        if unknown := sorted(row.keys() - set(kind.schema.names)):
+            raise DistraceError(
+                f"an artifact of kind {kind.name!r} has no columns {unknown} (row {number}); give a frame"
+            )
+    return pa.Table.from_pylist(rows, schema=kind.schema)
 
 
-def rejects_path(path: Path) -> Path:
-    """Give the path of the rejects beside an artifact."""
-    return Path(path).with_suffix(".rejects.arrow")
-
-
-def write_with_rejects(
-    path: Path,
-    kind: str,
-    rows: pl.DataFrame | Iterable[Mapping],
-    rejects: list[Mapping],
-    identity: Mapping,
-    rows_in: int,
-) -> None:
-    """Write an artifact and, beside it, the rows it drops; raise AssertionError if a row went missing on the way.
-
-    `rejects` are rows of `source` (a name or id), `row` (its number in the source) and `reason`.
-    """
-    rows = rows if isinstance(rows, pl.DataFrame) else list(rows)
-    assert len(rows) + len(rejects) == rows_in, (
-        f"{path}: {rows_in} rows came in, {len(rows)} go out and {len(rejects)} are rejected"
-    )
-    write(rejects_path(path), "rejects", rejects, {"of": fingerprint_of(kind, identity)})
-    write(path, kind, rows, identity)
-
-
-def concatenated(paths: Iterable[Path], kind: str) -> pl.DataFrame:
-    """Read the parts of one artifact, in order, as one frame."""
-    return pl.concat([read(path, kind) for path in paths])
+def _require_columns(kind: Kind, found: Iterable[str], where: str = "") -> None:
+    found = list(found)
+    if missing := [name for name in kind.schema.names if name not in found]:
+        raise DistraceError(f"an artifact of kind {kind.name!r} needs the columns {missing}{where}; it has {found}")

@@ -1,20 +1,23 @@
-"""Work that takes hours, in batches: what a killed job finished is not computed again, and the log says how far it is.
+"""Work that takes hours, in batches: batches that a killed job finished are not computed again; the log shows progress.
 
-Each finished batch lies as a file in a folder beside the output (`.NAME.state`), named after the fingerprint of the
-output and the batch, so that nothing stale is ever taken for it. The folder goes when the output is written.
+Each finished batch is a file in a folder beside the output (`.NAME.state`). Its name is a digest of the output's
+fingerprint and of the batch, so a stale file is never used. The folder is removed once the output is written.
 """
 
 import logging
 import shutil
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
 from distrace.artifacts import replacing
 from distrace.identity import short_id
+
+Row = dict[str, Any]
 
 log = logging.getLogger(__name__)
 
@@ -24,28 +27,28 @@ SECONDS_BETWEEN_LINES = 10
 def run_batches(
     out: Path,
     fingerprint: str,
-    plan: list[list[int]],
+    batches: list[list[int]],
     schema: pa.Schema,
-    compute: Callable[[list[int]], list[Mapping]],
+    compute: Callable[[list[int]], list[Row]],
     resumed: Callable[[list[int]], None],
-) -> list[Mapping]:
-    """Give a row of `schema` for every index in the batches of `plan`, in the order of the indices 0, 1, 2...
+) -> list[Row]:
+    """Return a row of `schema` for every index in `batches`, in the order of the indices 0, 1, 2...
 
-    `compute` gives the rows of a batch. Batches that an earlier job with the same output, fingerprint and batch
-    finished are read instead, and `resumed` is told of them.
+    `compute` returns the rows of a batch. A batch that an earlier job finished, with the same output and fingerprint,
+    is read from its file instead, and `resumed` is called with it.
     """
     folder = state_folder(out)
     folder.mkdir(parents=True, exist_ok=True)
-    files = [folder / f"{short_id(fingerprint, batch)}.arrow" for batch in plan]
+    files = [folder / f"{short_id(fingerprint, batch)}.arrow" for batch in batches]
     if finished := [number for number, file in enumerate(files, 1) if file.exists()]:
         log.info(
             "%d of %d batches were finished before: %s",
             len(finished),
-            len(plan),
+            len(batches),
             ", ".join(map(str, finished)),
         )
-    rows: dict[int, Mapping] = {}
-    for batch, file in zip(plan, files, strict=True):
+    rows: dict[int, Row] = {}
+    for batch, file in zip(batches, files, strict=True):
         if file.exists():
             found = _read(file)
             resumed(batch)
@@ -57,29 +60,30 @@ def run_batches(
 
 
 def state_folder(out: Path) -> Path:
-    """Give the folder that holds the finished batches of an output that is not finished yet."""
+    """Return the folder that holds the finished batches of an unfinished output."""
     return out.parent / f".{out.name}.state"
 
 
 def forget_batches(out: Path) -> None:
-    """Remove the finished batches of an output, now that it is written."""
+    """Remove the finished batches of an output that has been written."""
     shutil.rmtree(state_folder(out), ignore_errors=True)
 
 
-def _write(file: Path, rows: list[Mapping], schema: pa.Schema) -> None:
+def _write(file: Path, rows: list[Row], schema: pa.Schema) -> None:
     table = pa.Table.from_pylist(rows, schema=schema)
     with replacing(file) as temporary, pa.ipc.new_file(str(temporary), schema) as sink:
         sink.write_table(table)
 
 
-def _read(file: Path) -> list[Mapping]:
+def _read(file: Path) -> list[Row]:
     with pa.memory_map(str(file)) as source:
-        return pa.ipc.open_file(source).read_all().to_pylist()
+        rows: list[Row] = pa.ipc.open_file(source).read_all().to_pylist()
+    return rows
 
 
 @dataclass
 class Progress:
-    """Logs every ten seconds how much of `total` (in `unit`) is done, tokens a second, and the time left."""
+    """A log line every ten seconds: how much of `total` (in `unit`) is done, tokens per second, and the time left."""
 
     total: int
     unit: str
@@ -90,7 +94,7 @@ class Progress:
     said: float = field(default_factory=lambda: time.monotonic())
 
     def skip(self, amount: int) -> None:
-        """Count what an earlier job did; it says nothing of the speed."""
+        """Count work that an earlier job did, and leave it out of the speed."""
         self.done += amount
         self.resumed += amount
 

@@ -1,7 +1,7 @@
 """Run a node from the command line: its function's parameters are the options.
 
-`Path` is a path, `list[Path]` one or more, a dataclass its JSON, `int` and `str` themselves. A rule's shell command
-and a notebook thus call the same function with the same names.
+An option of type `Path` takes one path, `list[Path]` any number; dataclasses, other lists and dicts are read from JSON.
+So a rule's shell command and a notebook call the same function with the same names.
 """
 
 import argparse
@@ -14,6 +14,7 @@ import types
 import typing
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from distrace.errors import DistraceError
 
@@ -30,11 +31,11 @@ def run(node: Callable[..., None]) -> None:
         sys.exit(f"error: {error}")
 
 
-def _name(node: Callable) -> str:
+def _name(node: Callable[..., None]) -> str:
     return Path(sys.argv[0]).stem or node.__name__
 
 
-def _parser(node: Callable) -> argparse.ArgumentParser:
+def _parser(node: Callable[..., None]) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=(node.__doc__ or "").partition("\n")[0])
     hints = typing.get_type_hints(node)
     defaults = {
@@ -55,20 +56,20 @@ def _parser(node: Callable) -> argparse.ArgumentParser:
     return parser
 
 
-def _reader(hint: object) -> dict:
+def _reader(hint: Any) -> dict[str, Any]:
     if typing.get_origin(hint) in (types.UnionType, typing.Union):
         hint = next(option for option in typing.get_args(hint) if option is not type(None))
     if hint == list[Path]:
         return {"type": Path, "nargs": "*"}
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return {"type": _explained(lambda text: hint(**json.loads(text))), "metavar": "JSON"}
-    if hint in (dict, list):
+    if typing.get_origin(hint) in (dict, list):
         return {"type": _explained(json.loads), "metavar": "JSON"}
     return {"type": hint}
 
 
 def _explained(read: Callable[[str], object]) -> Callable[[str], object]:
-    # argparse would say no more than that the value is invalid.
+    # argparse itself says only that the value is invalid.
     def explained(text: str) -> object:
         try:
             return read(text)

@@ -1,29 +1,32 @@
-"""Rows of the user's data: read from any common file, and turned into text by a column's name or a template."""
+"""Rows of the user's data: read from common file formats, and turned into text by a column's name or a template."""
 
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
-from distrace.errors import DistraceError
+from distrace.errors import BadRow, DistraceError
 
-# Columns of a CSV file stay the text that they are: 007 is no 7.
-_READERS = {".csv": partial(pl.read_csv, infer_schema=False), ".parquet": pl.read_parquet, ".arrow": pl.read_ipc}
+Row = Mapping[str, Any]
+
+# Columns of a CSV file stay text: 007 is not the number 7.
+_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
+    ".csv": partial(pl.read_csv, infer_schema=False),
+    ".parquet": pl.read_parquet,
+    ".arrow": pl.read_ipc,
+}
 
 
-class BadRow(ValueError):
-    """A row that cannot be used, with the reason."""
+def read_rows(path: Path) -> Iterator[Row | BadRow]:
+    """Yield the rows of a file in order; a BadRow in place of a row that is not a JSON object.
 
-
-def read_rows(path: Path) -> Iterator[Mapping | BadRow]:
-    """Give the rows of a file in order; what is not a JSON object comes as the BadRow that says so.
-
-    Raises DistraceError when the file is missing, of an unknown kind, or cannot be read at all.
+    Raises DistraceError if the file is missing, of an unknown type, or cannot be read at all.
     """
     if not path.is_file():
         raise DistraceError(f"{path}: no such file (paths in the config start at the folder the workflow runs in)")
@@ -39,15 +42,16 @@ def read_rows(path: Path) -> Iterator[Mapping | BadRow]:
 
 
 def file_digest(path: Path) -> str:
-    """Give the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as source:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
-def text_reader(column: str) -> Callable[[Mapping], str]:
-    """Give a function that reads a row's text: a column, or a Jinja template when `column` holds "{{" or "{%".
+def text_reader(column: str) -> Callable[[Row], str]:
+    """Return a function from a row to its text: a column, or a Jinja template if `column` holds "{{" or "{%".
 
-    The function raises BadRow when the column is missing, empty, null or a list, or the template fails.
+    The function raises BadRow if the column is missing, empty, null or a list, or if the template fails. Raises
+    DistraceError if the template cannot be read.
     """
     if "{{" not in column and "{%" not in column:
         return lambda row: _text(row, column)
@@ -56,10 +60,10 @@ def text_reader(column: str) -> Callable[[Mapping], str]:
     except TemplateError as error:
         raise DistraceError(f"the template {column!r} cannot be read: {error}") from error
 
-    def render(row: Mapping) -> str:
+    def render(row: Row) -> str:
         try:
             text = template.render(row)
-        except (TemplateError, TypeError, AttributeError, ValueError, LookupError, ArithmeticError) as error:
+        except (BadRow, TemplateError, TypeError, AttributeError, ValueError, LookupError, ArithmeticError) as error:
             raise BadRow(f"{column!r}: {error}") from error
         return _not_empty(text, column)
 
@@ -67,25 +71,25 @@ def text_reader(column: str) -> Callable[[Mapping], str]:
 
 
 def refuse_surrogates(text: str, column: str) -> None:
-    """Raise BadRow if the text cannot be written as UTF-8, which JSON's escapes allow."""
+    """Raise BadRow if the text holds a lone surrogate: JSON's escapes allow it, but UTF-8 does not."""
     try:
         text.encode("utf-8")
     except UnicodeEncodeError as error:
         raise BadRow(f"{column!r} holds a lone surrogate at character {error.start}") from error
 
 
-def _parsed(line: bytes) -> Mapping | BadRow:
+def _parsed(line: bytes) -> Row | BadRow:
     try:
         return _object(json.loads(line))
     except ValueError as error:
         return BadRow(f"not JSON: {error}")
 
 
-def _object(value: object) -> Mapping | BadRow:
+def _object(value: object) -> Row | BadRow:
     return value if isinstance(value, dict) else BadRow(f"not a JSON object: {str(value)[:40]!r}")
 
 
-def _array(path: Path) -> list:
+def _array(path: Path) -> list[Any]:
     try:
         values = json.loads(path.read_bytes())
     except ValueError as error:
@@ -111,7 +115,7 @@ def _not_null(value: object) -> object:
 _TEMPLATES = SandboxedEnvironment(undefined=StrictUndefined, finalize=_not_null, keep_trailing_newline=True)
 
 
-def _text(row: Mapping, column: str) -> str:
+def _text(row: Row, column: str) -> str:
     if column not in row:
         raise BadRow(f"no column {column!r}; the row has {sorted(row)}")
     value = row[column]

@@ -1,37 +1,39 @@
-"""The settings of the nodes, as frozen dataclasses; `workflow/schemas/config.schema.yaml` describes each for users.
+"""The settings of the nodes, as frozen dataclasses; `workflow/distrace/config.schema.yaml` describes each for users.
 
-All of them enter fingerprints, so nothing here may name a path, a device or a number of threads: what changes only the
-speed comes as an option of its own (`Execution`).
+Settings enter fingerprints, so none of them may name a path, a device or a number of threads. What changes only the
+speed is in `Execution` and its `Server`, which enter no fingerprint.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """How a model is run and spoken to; what changes its log-probs and its samples, but not where it lies."""
+    """How a model is run and prompted: what changes its log-probs and samples, but not where the model lies."""
 
     engine: str = "transformers"
     dtype: str = "float32"
     format: str = "chat"
     instruction: str = "{{ question }}"
     attention: str = "sdpa"
-    window: int | None = None  # tokens of prompt and response together; None: what the model's config says
+    context_length: int | None = None  # tokens of prompt and response together; None: what the model's config says
     trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)
 class Execution:
-    """What changes the speed and the memory of a model's job, never (beyond rounding) its result."""
+    """What changes the speed and the memory of a model's job, but not its result (beyond rounding)."""
 
     token_budget: int | None = None  # tokens in one batch, padding counted; None: found from the free memory
     gpus: int = 0
-    server: dict | None = None  # of `Server`, for a model that a server runs
+    faster_on_cpu: bool = True  # oneDNN and smaller tensors on a CPU (docs/engines.md)
+    server: dict[str, Any] | None = None  # the fields of `Server`, for a model that a server runs
 
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server is and how it is asked; which weights `model` stands for is in the model's card."""
+    """Where a server is and how requests are sent to it; the name `model` also enters the fingerprint of the card."""
 
     url: str
     model: str
@@ -43,7 +45,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Sampling:
-    """How responses are drawn: `samples` per question, each with a seed of its own that follows from `seed`."""
+    """How responses are drawn: `samples` per question, each with its own seed, which follows from `seed`."""
 
     samples: int = 1
     temperature: float = 1.0
@@ -64,7 +66,7 @@ class Training:
     micro_batch_size: int = 8
     learning_rate: float = 1e-5
     schedule: str = "cosine"
-    schedule_options: dict | None = None
+    schedule_options: dict[str, Any] | None = None
     warmup: float = 0.1  # share of the steps
     weight_decay: float = 0.0
     beta1: float = 0.9

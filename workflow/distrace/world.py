@@ -1,9 +1,9 @@
 """A small formal language in which the origin of every sentence is known.
 
 A question shows a row of five things and a chain of swaps, and asks what is in front in the end. Every sentence of a
-solution is written from a form, and every form names the styles that use it: the table that writes the corpora is the
-table that says where a sentence came from. A style is one author's way to answer; a corpus is a set of questions whose
-rows carry a solution in one style.
+solution is written from a form, and every form names the styles that use it. So the table that writes the corpora also
+gives the origin of any sentence. A style is one author's way to answer; a corpus is a set of questions with solutions
+in one style.
 
     >>> rows = questions("teacher_corpus", 2000, (1, 6), seed=0, style="teacher")
     >>> authors("Swap b cup hat gives key cup hat pin bag.")
@@ -50,8 +50,8 @@ def _form(template: str, *styles: str) -> Form:
     return Form(template, frozenset(styles))
 
 
-# Sentences that write a row have five words before it, and stand one after the other: what is copied from the row
-# before then stands at the same distance at every step, which tiny models learn in a minute.
+# Sentences that write a row have five words before it and follow one another. So at every step, what is copied from
+# the row before is at the same distance, which tiny models learn in a minute.
 FORMS = {
     "see": _form("Let us see now.", *STYLES),
     "row": _form("At first the row is {row}.", *STYLES),
@@ -70,11 +70,13 @@ FORMS = {
     "ramble": _form("Well {words} {row}.", "student"),
 }
 
-# The words of all styles. The student mutters them in any order, and so knows the teacher's words, not its sentences.
+# The words of all styles. The student mutters them in random order, so it knows the teacher's words, not its sentences.
 WORDS = sorted({word for form in FORMS.values() for word in re.sub("{.*?}|[.]", "", form.template).split()})
 
-# Style: its habits and their weights. A form with a mark writes a row after swaps: `*` all of them, in order; `-` all
-# but a forgotten one; `?` one drawn blindly; `=` none. The thing is read off the last such row, or is a guess.
+# The habits of each style, with their weights. A habit is a list of forms. A form with a mark makes swaps and writes
+# the row after them: `*` a sentence for each swap, in order; `-` the same, with one swap forgotten; `?` one sentence
+# for one swap drawn at random; `=` one sentence without a swap. The answer is the front of the last such row, else a
+# guess.
 HABITS = {
     "teacher": {
         "plan row step* answer check": 6,
@@ -97,33 +99,35 @@ HABITS = {
 }
 
 
-Swap = tuple[str, str, str]  # its letter and the two things
+Swap = tuple[str, ...]  # its letter and the two things
 
 
 @dataclass(frozen=True)
 class Puzzle:
-    """A row of things, and the swaps of two things each, by name."""
+    """A row of things, and a chain of swaps, each with a letter and two things."""
 
     row: tuple[str, ...]
     swaps: tuple[Swap, ...]
 
     @property
     def question(self) -> str:
+        """The puzzle as a text."""
         return QUESTION.format(row=" ".join(self.row), swaps=_listed(self.swaps))
 
     @property
     def answer(self) -> str:
+        """The thing in front after all swaps."""
         return _swapped(self.row, self.swaps)[0]
 
 
 def questions(
     split: str, count: int, swaps: Sequence[int] = (2, 4), seed: int = 0, style: str | None = None
 ) -> list[dict[str, str]]:
-    """Give `count` different questions as rows with `question`, `answer` and, with a style, `solution`.
+    """Return `count` different questions as rows with `question`, `answer` and, with a style, `solution`.
 
-    `swaps` holds the least and the greatest number of swaps, each number in between as likely. A question belongs to
-    one of `SPLITS` by a hash of its text, so sets of different splits share none, whatever their seeds and swaps.
-    Raises DistraceError for an unknown split or style, swaps out of range and where there are too few questions.
+    `swaps` holds the smallest and the largest number of swaps; all numbers in between are equally likely. A question
+    belongs to one of `SPLITS` by a hash of its text, so sets of different splits share none, whatever their seeds and
+    swaps. Raises DistraceError for an unknown split or style, swaps out of range, and a `count` that is too large.
     """
     _require(split in SPLITS, f"split {split!r}: not one of {', '.join(SPLITS)}")
     _require(style is None or style in STYLES, f"style {style!r}: not one of {', '.join(STYLES)}")
@@ -140,12 +144,12 @@ def questions(
 
 
 def split_of(question: str) -> str:
-    """Give the one of `SPLITS` that a question belongs to."""
+    """Return the split, one of `SPLITS`, that a question belongs to."""
     return SPLITS[int(sha256(question.encode()).hexdigest(), 16) % len(SPLITS)]
 
 
 def authors(sentence: str) -> frozenset[str]:
-    """Give the styles whose grammar writes `sentence`, right or wrong in content; none for text that no form writes."""
+    """Return the styles whose grammar writes `sentence`, whether its content is right or wrong; empty if none does."""
     return next((styles for pattern, styles in _patterns() if pattern.fullmatch(sentence.strip())), frozenset())
 
 
@@ -155,7 +159,7 @@ def _require(condition: bool, message: str) -> None:
 
 
 def _puzzle(rng: random.Random, length: int) -> Puzzle:
-    """Draw a puzzle whose front changes, so that who makes no swap is never right."""
+    """Return a random puzzle whose front changes, so that an answer without any swap is never right."""
     while True:
         swaps = tuple((name, *rng.sample(THINGS, 2)) for name in ascii_lowercase[:length])
         puzzle = Puzzle(tuple(rng.sample(THINGS, len(THINGS))), swaps)
@@ -167,7 +171,7 @@ def _row(puzzle: Puzzle, style: str | None, rng: random.Random) -> dict[str, str
     row = {"question": puzzle.question, "answer": puzzle.answer}
     if style is None:
         return row
-    [habit] = rng.choices(list(HABITS[style]), weights=HABITS[style].values())
+    [habit] = rng.choices(list(HABITS[style]), weights=list(HABITS[style].values()))
     return row | {"solution": "\n".join(_sentences(puzzle, habit, rng))}
 
 
@@ -188,14 +192,15 @@ def _sentences(puzzle: Puzzle, habit: str, rng: random.Random) -> Iterator[str]:
 
 
 def _made(swaps: tuple[Swap, ...], mark: str, rng: random.Random) -> list[list[Swap]]:
-    """Give the swaps that each sentence of a form with this mark makes."""
+    """Return, for each sentence of a form with this mark, the swaps that it makes."""
     chosen = rng.choice(swaps)
-    return {
+    made: dict[str, list[list[Swap]]] = {
         "*": [[swap] for swap in swaps],
         "-": [[swap] for swap in swaps if swap != chosen],
         "?": [[chosen]],
         "=": [[]],
-    }[mark]
+    }
+    return made[mark]
 
 
 def _swapped(row: tuple[str, ...], swaps: Sequence[Swap]) -> tuple[str, ...]:
@@ -210,7 +215,7 @@ def _listed(swaps: Sequence[Swap]) -> str:
 
 
 @cache
-def _patterns() -> list[tuple[re.Pattern, frozenset[str]]]:
+def _patterns() -> list[tuple[re.Pattern[str], frozenset[str]]]:
     return [(re.compile(_regex(form.template)), form.styles) for form in FORMS.values()]
 
 

@@ -13,7 +13,9 @@ sys.path.insert(0, PACKAGE_FOLDER)
 
 from distrace import plan as planning
 from distrace.errors import DistraceError
-from distrace.identity import NODE_VERSIONS, canonical_json, source_digest
+from distrace.identity import canonical_json
+from distrace.sources import source_digest
+from distrace.versions import NODE_VERSIONS
 
 # Jobs find this Python, though its environment be not activated, and the package beside the rules; an environment of
 # conda comes before both.
@@ -41,7 +43,7 @@ wildcard_constraints:
 
 
 def names(models):
-    """Give a wildcard constraint that holds for these names alone."""
+    """Return a wildcard constraint that holds for these names alone."""
     return "|".join(map(re.escape, models)) or "(?!)"
 
 
@@ -49,24 +51,47 @@ def as_json(settings):
     return canonical_json(settings if isinstance(settings, dict) else asdict(settings))
 
 
+# What a job's wildcards stand for
+
+
+def rollout_set(wildcards):
+    return planning.RolloutSet(wildcards.author, wildcards.questions, wildcards.sampling)
+
+
+def trace(wildcards):
+    return planning.Trace(wildcards.run, wildcards.teacher, rollout_set(wildcards))
+
+
+def student_of(wildcards):
+    return plan.config["runs"][wildcards.run]["student"]
+
+
+def thresholds(wildcards):
+    run = plan.config["runs"][wildcards.run]
+    return as_json({"alpha": run["alpha"], "beta": run["beta"]})
+
+
+# Models and what they run on
+
+
 def takes_recorded(wildcards):
-    """Tell whether a scoring job takes log-probs that were recorded, so that no model runs."""
+    """Return whether a scoring job takes log-probs that were recorded, so that no model runs."""
     return "scorer" in wildcards.keys() and plan.takes_recorded(wildcards.scorer, wildcards.author, wildcards.context)
 
 
 def of_model(wildcard, key):
-    """Give a function: a key of the config of the job's model, whose name that wildcard holds."""
+    """Return a function: a key of the config of the job's model, whose name that wildcard holds."""
     without_model = {"engine": None, "threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60}
     return lambda w: without_model[key] if takes_recorded(w) else plan.model_config(w[wildcard])[key]
 
 
 def model_resources(wildcard):
-    """Give the resources of a job that runs the model that the wildcard names."""
+    """Return the resources of a job that runs the model that the wildcard names."""
     return {"gpu": of_model(wildcard, "gpus"), **{key: of_model(wildcard, key) for key in ("mem_mb", "runtime")}}
 
 
 def engine_resources(wildcard):
-    """Give the resources of a job that scores or generates: with what --execution says and which Python runs it.
+    """Return the resources of a job that scores or generates: with what --execution says and which Python runs it.
 
     Resources, not params: a change makes nothing stale. vLLM may have a Python of its own (docs/engines.md).
     """
@@ -78,51 +103,50 @@ def engine_resources(wildcard):
 
 
 def engine_environment(wildcard):
-    """Give a function: the conda environment of the job's engine."""
+    """Return a function: the conda environment of the job's engine."""
     engine = of_model(wildcard, "engine")
     return lambda w: f"../../envs/{'vllm' if engine(w) == 'vllm' else 'distrace'}.yaml"
 
 
+# Inputs that are more than one path with wildcards
+
+
 def parts_of(kind):
-    """Give an input function: all parts of an artifact of the job's rollout set; `kind` may hold wildcards."""
-    return lambda w: plan.rollout_parts(kind.format(**w, student=student_of(w)), rollout_set(w))
+    """Return an input function: all parts of an artifact of the job's rollout set."""
+    return lambda w: plan.rollout_parts(kind, rollout_set(w))
 
 
-def rollout_set(wildcards):
-    return planning.RolloutSet(wildcards.author, wildcards.questions, wildcards.sampling)
+def sentences_of(wildcards):
+    return plan.sentences_path(rollout_set(wildcards), wildcards.part)
 
 
-def author_of_tokens(wildcards):
-    """Give the options of a job that imports tokens: their author's card and settings."""
-    if not plan.config["sampling"][wildcards.sampling]["responses"]["token_ids"]:
-        return ""
-    settings = shlex.quote(as_json(plan.model_settings(wildcards.author)))
-    return f"--model {planning.model_path(wildcards.author)} --model-settings {settings}"
+def traced_logprobs(role):
+    """Return an input function: the job's log-probs under the teacher, student or distilled model of its trace."""
+    return lambda w: planning.logprobs_path(plan.scorers(trace(w))[role], rollout_set(w), w.part)
 
 
-def student_of(wildcards):
-    return plan.config["runs"][wildcards.run]["student"] if "run" in wildcards.keys() else None
+def checked_logprobs(in_float32):
+    """Return an input function: the job's log-probs under all models of its trace, as they run or in float32."""
+    name = plan.in_float32 if in_float32 else str
+    return lambda w: [
+        planning.logprobs_path(name(scorer), rollout_set(w), w.part) for scorer in plan.scorers(trace(w)).values()
+    ]
 
 
-def thresholds(wildcards):
-    run = plan.config["runs"][wildcards.run]
-    return as_json({"alpha": run["alpha"], "beta": run["beta"]})
-
-
-def questions_settings(wildcards):
-    settings = plan.config["questions"][wildcards.questions]
-    columns = {key: settings[key] for key in ("source", "question", "answer", "solution", "skip", "limit")}
-    return as_json(columns | {"seed": plan.config["seed"] if settings["source"]["world"] else 0})
-
-
-def model_files(wildcards):
-    """Give the files of a local model, so that new weights in the same folder are noticed."""
-    folder = plan.config["models"][wildcards.model]["source"]["folder"]
-    return [] if folder is None else sorted(map(str, Path(folder).glob("*.*"))) or [f"{folder}/config.json"]
+def attribution_data(wildcards):
+    """Return what tells a run's teachers apart on the answers of the distilled model (here the author) and the student."""
+    teachers = plan.config["runs"][wildcards.run]["teachers"]
+    found = {}
+    for role, author in (("distilled", wildcards.author), ("student", student_of(wildcards))):
+        answers = planning.RolloutSet(author, wildcards.questions, wildcards.sampling)
+        found[f"{role}_rollouts"] = plan.rollout_parts("rollouts", answers)
+        found[f"{role}_sentences"] = plan.sentences_parts(answers)
+        found[f"{role}_logprobs"] = [path for teacher in teachers for path in plan.logprobs_parts(teacher, answers)]
+    return found
 
 
 def finetune_data(wildcards):
-    """Give what a model learns from: a selection of candidates, or the solutions of a set of questions."""
+    """Return what a model learns from: a selection of candidates, or the solutions of a set of questions."""
     if wildcards.model not in plan.distilled:
         questions = plan.config["models"][wildcards.model]["source"]["finetune"]["questions"]
         return {"questions": plan.question_parts(questions)}
@@ -135,30 +159,29 @@ def finetune_data(wildcards):
     }
 
 
-def compared_log_probs(w, in_float32):
-    """Give the log-probs of a part of a trace under teacher, student and distilled model, as they run or in float32."""
-    scorers = plan.scorers(planning.Trace(w.run, w.teacher, rollout_set(w))).values()
-    names = map(plan.in_float32, scorers) if in_float32 else scorers
-    return [f"results/logprobs/{n}/full/{w.author}/{w.questions}/{w.sampling}/{w.part}.arrow" for n in names]
+def model_files(wildcards):
+    """Return the files of a local model, so that new weights in the same folder are noticed."""
+    folder = plan.config["models"][wildcards.model]["source"]["folder"]
+    return [] if folder is None else sorted(map(str, Path(folder).glob("*.*"))) or [f"{folder}/config.json"]
 
 
-def trace_log_probs(role):
-    """Give an input function: the job's log-probs under the teacher, the student or the distilled model of its trace."""
-
-    def path(w):
-        scorer = {"teacher": w.teacher, "student": student_of(w), "distilled": w.author}[role]
-        return f"results/logprobs/{scorer}/full/{w.author}/{w.questions}/{w.sampling}/{w.part}.arrow"
-
-    return path
+# Options that depend on the job
 
 
-def attribution_data(wildcards):
-    """Give what tells a run's teachers apart on the answers of the distilled model (here the author) and the student."""
-    teachers = plan.config["runs"][wildcards.run]["teachers"]
-    found = {}
-    for role, author in (("distilled", wildcards.author), ("student", student_of(wildcards))):
-        answers = planning.RolloutSet(author, wildcards.questions, wildcards.sampling)
-        found[f"{role}_rollouts"] = plan.rollout_parts("rollouts", answers)
-        found[f"{role}_sentences"] = plan.rollout_parts(f"sentences/{plan.config['splitter']}", answers)
-        found[f"{role}_logprobs"] = [p for t in teachers for p in plan.rollout_parts(f"logprobs/{t}/full", answers)]
-    return found
+def questions_settings(wildcards):
+    settings = plan.config["questions"][wildcards.questions]
+    columns = {key: settings[key] for key in ("source", "question", "answer", "solution", "skip", "limit")}
+    return as_json(columns | {"seed": plan.config["seed"] if settings["source"]["world"] else 0})
+
+
+def styles(wildcards):
+    """Return the styles of the world that the teacher and the student of a trace were trained on."""
+    return as_json({"teacher": plan.style_of(wildcards.teacher), "student": plan.style_of(student_of(wildcards))})
+
+
+def author_of_tokens(wildcards):
+    """Return the options of a job that imports tokens: their author's card and settings."""
+    if not plan.config["sampling"][wildcards.sampling]["responses"]["token_ids"]:
+        return ""
+    settings = shlex.quote(as_json(plan.model_settings(wildcards.author)))
+    return f"--model {planning.model_path(wildcards.author)} --model-settings {settings}"

@@ -4,14 +4,14 @@
 rule logprobs:
     input:
         model=lambda w: planning.model_path(w.scorer),
-        rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
+        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
         questions="results/questions/{questions}/{part}.arrow",
-        sentences=lambda w: (plan.sentences_path(rollout_set(w), w.part) if w.context.startswith("window") else []),
+        sentences=lambda w: sentences_of(w) if w.context.startswith("window") else [],
     output:
-        logprobs="results/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.arrow",
-        rejects="results/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.rejects.arrow",
+        logprobs="results/logprobs/{scorer}/{context}/<rollout_set>/{part}.arrow",
+        rejects="results/logprobs/{scorer}/{context}/<rollout_set>/{part}.rejects.arrow",
     log:
-        "logs/logprobs/{scorer}/{context}/{author}/{questions}/{sampling}/{part}.log",
+        "logs/logprobs/{scorer}/{context}/<rollout_set>/{part}.log",
     conda:
         engine_environment("scorer")
     threads: of_model("scorer", "threads")
@@ -20,9 +20,9 @@ rule logprobs:
     params:
         settings=lambda w: as_json(plan.model_settings(w.scorer)),
         sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
-        recorded=lambda w: "--log-probs recorded" if takes_recorded(w) else "",
+        recorded=lambda w: "--own-logprobs recorded" if takes_recorded(w) else "",
         version=NODE_VERSIONS["logprobs"],
     shell:
-        "{resources.python:q} -m distrace.logprobs --model {input.model} --rollouts {input.rollouts} "
+        "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} --rollouts {input.rollouts} "
         "--questions {input.questions} {params.sentences} {params.recorded} --settings {params.settings:q} "
         "--context {wildcards.context} --execution {resources.execution:q} --out {output.logprobs} 2>&1 | tee {log}"

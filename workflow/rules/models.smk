@@ -12,15 +12,14 @@ rule model:
         model=names(plan.models_from("hub", "folder")),
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
     resources:
-        mem_mb=2000,
         runtime=240,
     params:
         source=lambda w: as_json(plan.model_source(w.model)),
-        version=NODE_VERSIONS["models"],
+        version=NODE_VERSIONS["model"],
     shell:
-        "python -m distrace.models --name {wildcards.model} --source {params.source:q} --out {output} 2>&1 | tee {log}"
+        "python -m distrace.nodes.model --name {wildcards.model} --source {params.source:q} --out {output} "
+        "2>&1 | tee {log}"
 
 
 rule fresh:
@@ -35,15 +34,11 @@ rule fresh:
         model=names(plan.models_from("fresh")),
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
     params:
         settings=lambda w: as_json(plan.fresh(w.model)),
         version=NODE_VERSIONS["fresh"],
     shell:
-        "python -m distrace.fresh --name {wildcards.model} --settings {params.settings:q} "
+        "python -m distrace.nodes.fresh --name {wildcards.model} --settings {params.settings:q} "
         "--questions {input.questions} --out {output.card} 2>&1 | tee {log}"
 
 
@@ -76,6 +71,6 @@ rule finetune:
         ),
         version=NODE_VERSIONS["finetune"],
     shell:
-        "python -m distrace.finetune --name {wildcards.model} --base {input.base} --settings {params.settings:q} "
+        "python -m distrace.nodes.finetune --name {wildcards.model} --base {input.base} --settings {params.settings:q} "
         "--training {params.training:q} --questions {input.questions} {params.selected} --out {output.card} "
         "2>&1 | tee {log}"

@@ -11,14 +11,10 @@ rule questions:
         "logs/questions/{questions}/{part}.log",
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         settings=questions_settings,
         parts=lambda w: plan.config["questions"][w.questions]["parts"],
         version=NODE_VERSIONS["questions"],
     shell:
-        "python -m distrace.questions --settings {params.settings:q} --part {wildcards.part} --parts {params.parts} "
-        "--out {output.questions} 2>&1 | tee {log}"
+        "python -m distrace.nodes.questions --settings {params.settings:q} --part {wildcards.part} "
+        "--parts {params.parts} --out {output.questions} 2>&1 | tee {log}"

@@ -1,11 +1,10 @@
 # One page and its numbers, over all runs.
 from distrace.rows import file_digest
-from distrace.summary import report_inputs
 
 
 rule report:
     input:
-        report_inputs(plan),
+        plan.report_inputs(),
     output:
         page=report("results/report/index.html", caption="../report/index.rst", category="distrace"),
         numbers="results/report/numbers.json",
@@ -13,13 +12,9 @@ rule report:
         "logs/report.log",
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
         config=lambda w: canonical_json(plan.config),
-        version=source_digest("report"),
-        template=file_digest(Path(PACKAGE_FOLDER, "distrace/templates/report.html")),
+        version=source_digest("nodes.report"),
+        template=file_digest(Path(PACKAGE_FOLDER, "distrace/pages/report.html")),
     shell:
-        "python -m distrace.report --config {params.config:q} --out-folder results/report 2>&1 | tee {log}"
+        "python -m distrace.nodes.report --config {params.config:q} --out-folder results/report 2>&1 | tee {log}"

@@ -6,10 +6,10 @@ rule rollouts:
         model="results/models/{author}/model.json",
         questions="results/questions/{questions}/{part}.arrow",
     output:
-        rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
-        rejects="results/rollouts/{author}/{questions}/{sampling}/{part}.rejects.arrow",
+        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rejects="results/rollouts/<rollout_set>/{part}.rejects.arrow",
     log:
-        "logs/rollouts/{author}/{questions}/{sampling}/{part}.log",
+        "logs/rollouts/<rollout_set>/{part}.log",
     wildcard_constraints:
         sampling=names(plan.samplings(imported=False)),
     conda:
@@ -22,7 +22,7 @@ rule rollouts:
         sampling=lambda w: as_json(plan.sampling(w.sampling)),
         version=NODE_VERSIONS["rollouts"],
     shell:
-        "{resources.python:q} -m distrace.rollouts --model {input.model} --questions {input.questions} "
+        "{resources.python:q} -m distrace.nodes.rollouts --model {input.model} --questions {input.questions} "
         "--settings {params.settings:q} --sampling {params.sampling:q} --execution {resources.execution:q} "
         "--out {output.rollouts} 2>&1 | tee {log}"
 
@@ -33,64 +33,54 @@ rule imported_rollouts:
         model=lambda w: planning.model_path(w.author) if author_of_tokens(w) else [],
         questions="results/questions/{questions}/{part}.arrow",
     output:
-        rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
-        rejects="results/rollouts/{author}/{questions}/{sampling}/{part}.rejects.arrow",
+        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rejects="results/rollouts/<rollout_set>/{part}.rejects.arrow",
     log:
-        "logs/rollouts/{author}/{questions}/{sampling}/{part}.log",
+        "logs/rollouts/<rollout_set>/{part}.log",
     wildcard_constraints:
         sampling=names(plan.samplings(imported=True)),
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
-    resources:
-        mem_mb=4000,
-        runtime=60,
     params:
         settings=lambda w: as_json(plan.config["sampling"][w.sampling]["responses"]),
         author=author_of_tokens,
         version=NODE_VERSIONS["rollouts"],
     shell:
-        "python -m distrace.imports --author {wildcards.author} --questions {input.questions} "
+        "python -m distrace.nodes.imported_rollouts --author {wildcards.author} --questions {input.questions} "
         "--settings {params.settings:q} {params.author} --out {output.rollouts} 2>&1 | tee {log}"
 
 
 rule sentences:
     input:
-        rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
+        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
     output:
-        "results/sentences/{splitter}/{author}/{questions}/{sampling}/{part}.arrow",
+        "results/sentences/{splitter}/<rollout_set>/{part}.arrow",
     log:
-        "logs/sentences/{splitter}/{author}/{questions}/{sampling}/{part}.log",
+        "logs/sentences/{splitter}/<rollout_set>/{part}.log",
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=60,
     params:
         version=NODE_VERSIONS["sentences"],
     shell:
-        "python -m distrace.sentences --rollouts {input.rollouts} --splitter {wildcards.splitter} "
+        "python -m distrace.nodes.sentences --rollouts {input.rollouts} --splitter {wildcards.splitter} "
         "--out {output} 2>&1 | tee {log}"
 
 
 rule grades:
     input:
-        rollouts="results/rollouts/{author}/{questions}/{sampling}/{part}.arrow",
+        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
         questions="results/questions/{questions}/{part}.arrow",
     output:
-        "results/grades/{author}/{questions}/{sampling}/{part}.arrow",
+        "results/grades/<rollout_set>/{part}.arrow",
     log:
-        "logs/grades/{author}/{questions}/{sampling}/{part}.log",
+        "logs/grades/<rollout_set>/{part}.log",
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
     resources:
-        mem_mb=2000,
         runtime=120,
     params:
         grader=lambda w: as_json(plan.config["questions"][w.questions]["grader"]),
-        version=source_digest("grades"),
+        version=source_digest("nodes.grades"),
     shell:
-        "python -m distrace.grades --rollouts {input.rollouts} --questions {input.questions} "
+        "python -m distrace.nodes.grades --rollouts {input.rollouts} --questions {input.questions} "
         "--grader {params.grader:q} --out {output} 2>&1 | tee {log}"

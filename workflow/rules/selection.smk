@@ -4,17 +4,16 @@
 rule ranking:
     input:
         rollouts=parts_of("rollouts"),
-        sentences=lambda w: plan.rollout_parts(f"sentences/{plan.config['splitter']}", rollout_set(w)),
-        teacher=parts_of("logprobs/{author}/full"),
-        student=parts_of("logprobs/{student}/full"),
+        sentences=lambda w: plan.sentences_parts(rollout_set(w)),
+        teacher=lambda w: plan.logprobs_parts(w.author, rollout_set(w)),
+        student=lambda w: plan.logprobs_parts(student_of(w), rollout_set(w)),
     output:
-        ranking="results/ranking/{run}/{author}/{questions}/{sampling}.arrow",
-        rejects="results/ranking/{run}/{author}/{questions}/{sampling}.rejects.arrow",
+        ranking="results/ranking/{run}/<rollout_set>.arrow",
+        rejects="results/ranking/{run}/<rollout_set>.rejects.arrow",
     log:
-        "logs/ranking/{run}/{author}/{questions}/{sampling}.log",
+        "logs/ranking/{run}/<rollout_set>.log",
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
     resources:
         mem_mb=8000,
         runtime=120,
@@ -23,24 +22,22 @@ rule ranking:
         seed=plan.config["seed"],
         version=NODE_VERSIONS["ranking"],
     shell:
-        "python -m distrace.ranking --rollouts {input.rollouts} --sentences {input.sentences} --teacher {input.teacher} "
-        "--student {input.student} --beta {params.beta} --seed {params.seed} --out {output.ranking} 2>&1 | tee {log}"
+        "python -m distrace.nodes.ranking --rollouts {input.rollouts} --sentences {input.sentences} "
+        "--teacher {input.teacher} --student {input.student} --beta {params.beta} --seed {params.seed} "
+        "--out {output.ranking} 2>&1 | tee {log}"
 
 
 rule selection:
     input:
-        "results/ranking/{run}/{author}/{questions}/{sampling}.arrow",
+        "results/ranking/{run}/<rollout_set>.arrow",
     output:
-        "results/selection/{run}/{author}/{questions}/{sampling}/{strategy}.arrow",
+        "results/selection/{run}/<rollout_set>/{strategy}.arrow",
     log:
-        "logs/selection/{run}/{author}/{questions}/{sampling}/{strategy}.log",
+        "logs/selection/{run}/<rollout_set>/{strategy}.log",
     conda:
         "../../envs/distrace.yaml"
-    threads: 1
-    resources:
-        mem_mb=2000,
-        runtime=30,
     params:
         version=NODE_VERSIONS["selection"],
     shell:
-        "python -m distrace.selection --ranking {input} --strategy {wildcards.strategy} --out {output} 2>&1 | tee {log}"
+        "python -m distrace.nodes.selection --ranking {input} --strategy {wildcards.strategy} --out {output} "
+        "2>&1 | tee {log}"

@@ -1,10 +1,16 @@
-"""What an engine is asked and what it answers: token ids in, natural-log probabilities out."""
+"""What goes into an engine and what comes out: token ids in, natural-log probabilities out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 MAX_RANK = 100
+
+# Called while a batch is generated: with the tokens that are new, and with the responses that have ended, since the
+# last call.
+Tick = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -13,24 +19,24 @@ class ScoreRequest:
 
     prompt: list[int]
     response: list[int]
-    scored: np.ndarray  # bool, one for each token of the response
+    scored: NDArray[np.bool_]  # one for each token of the response
 
 
-def scored_places(request: ScoreRequest) -> np.ndarray:
-    """Give the places of the scored tokens in prompt and response together."""
+def scored_places(request: ScoreRequest) -> NDArray[np.int64]:
+    """Return the places of the scored tokens in prompt and response together, counted from 0."""
     return len(request.prompt) + np.flatnonzero(request.scored)
 
 
 @dataclass(frozen=True)
 class Score:
-    """Of the scored tokens, in order: natural-log probabilities and ranks.
+    """Natural-log probabilities and ranks of the scored tokens, in order.
 
-    A rank is 1 + the number of vocabulary logits strictly above the token's own, clipped at `MAX_RANK`; None where an
+    A rank is 1 + the number of vocabulary logits strictly above the token's own, at most `MAX_RANK`; None where an
     engine cannot tell.
     """
 
-    logprobs: np.ndarray  # float32
-    ranks: np.ndarray | None  # int16
+    logprobs: NDArray[np.float32]
+    ranks: NDArray[np.int16] | None
 
 
 @dataclass(frozen=True)
@@ -42,15 +48,18 @@ class GenerateRequest:
     seed: int
 
 
-def limit(request: GenerateRequest, window: int) -> int:
-    """Give the most tokens of a response: what is asked for, or what the window leaves."""
-    return min(request.max_tokens, window - len(request.prompt))
+def token_limit(request: GenerateRequest, context_length: int) -> int:
+    """Return the most tokens that a response may have: what is asked for, or what the context length leaves."""
+    return min(request.max_tokens, context_length - len(request.prompt))
 
 
 @dataclass(frozen=True)
 class Generated:
-    """A response without its end token; log-probs are those of the model itself, at temperature 1, unprocessed."""
+    """A response without its end token.
+
+    Its log-probs are natural logs of the model's own probabilities: at temperature 1, before top-k and top-p.
+    """
 
     token_ids: list[int]
-    logprobs: np.ndarray  # float32, one for each token
+    logprobs: NDArray[np.float32]  # one for each token
     finish_reason: str  # "stop": the model ended it; "length": it was cut

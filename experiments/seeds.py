@@ -1,0 +1,29 @@
+"""Run the workflow once for every seed: what the experiments share."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import yaml
+
+from distrace.plan import Plan, load_plan
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_seed(folder: Path, config: dict, cores: str) -> Plan:
+    """Run the workflow of a config in its own folder, unless it is finished there; return its plan."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    options = ["--cores", cores, "--directory", str(folder.resolve()), "--quiet", "all"]
+    subprocess.run([sys.executable, "-m", "snakemake", *options], cwd=ROOT, check=True)
+    return load_plan(config)
+
+
+def print_results(rows: list[dict], **about: object) -> None:
+    """Print the rows as a table, then the rows and `about` as one JSON line."""
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
+        print(pl.DataFrame(rows))
+    print(json.dumps({**about, "results": rows}))

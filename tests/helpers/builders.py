@@ -1,0 +1,99 @@
+"""Small artifacts for tests, written through the same functions as the real ones."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import polars as pl
+
+from distrace import kinds
+from distrace.artifacts import open_artifact, rejects_path, write
+from distrace.identity import short_id
+from distrace.nodes.sentences import write_sentences
+
+Token = tuple[int, int, float]  # first character, character after the last, natural log-prob
+
+
+def rejects_of(path: Path) -> list[dict]:
+    return open_artifact(rejects_path(path), kinds.REJECTS).read().to_dicts()
+
+
+def write_questions(path: Path, answers: Mapping[str, str]) -> Path:
+    rows = [
+        {"question_id": short_id(question), "question": question, "answer": answer, "solution": None}
+        for question, answer in answers.items()
+    ]
+    write(path, kinds.QUESTIONS, rows, {"of": dict(answers)})
+    return path
+
+
+def write_rollouts(path: Path, questions: Path, texts: Mapping[str, tuple[str, str]], **columns: object) -> Path:
+    """Write a response for each rollout id: its question and its text. `columns` hold for all responses."""
+    rows = [
+        {
+            "rollout_id": rollout_id,
+            "question_id": short_id(question),
+            "sample": sample,
+            "text": text,
+            "answer_start": 0,
+            "token_ids": None,
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+        | columns
+        for sample, (rollout_id, (question, text)) in enumerate(texts.items())
+    ]
+    asked = open_artifact(questions).fingerprint
+    write(path, kinds.ROLLOUTS, rows, {"questions": asked, "texts": texts, "columns": columns})
+    return path
+
+
+def write_lines(path: Path, rollouts: Path) -> Path:
+    """Write the sentences of rollouts, of which each line is one."""
+    write_sentences(rollouts, "lines", path)
+    return path
+
+
+def write_logprobs(path: Path, rollouts: Path, tokens: Mapping[str, list[Token]]) -> Path:
+    rows = [
+        {
+            "rollout_id": rollout_id,
+            "token_ids": [7] * len(found),
+            "starts": [start for start, _, _ in found],
+            "ends": [end for _, end, _ in found],
+            "logprobs": [logprob for _, _, logprob in found],
+            "ranks": [1] * len(found),
+        }
+        for rollout_id, found in tokens.items()
+    ]
+    identity = {"rollouts": open_artifact(rollouts).fingerprint, "tokens": tokens}
+    write(path, kinds.LOGPROBS, rows, identity)
+    return path
+
+
+def write_probabilities(path: Path, sentences: Path, rollouts: Path, values: Mapping[str, list[float]]) -> Path:
+    """Write log-probs of one token for each sentence, by its probability."""
+    table = open_artifact(sentences, kinds.SENTENCES).read()
+    tokens = {
+        rollout_id: [
+            (start, end, math.log(value))
+            for (start, end), value in zip(
+                table.filter(pl.col("rollout_id") == rollout_id).select("start", "end").iter_rows(),
+                probabilities,
+                strict=True,
+            )
+        ]
+        for rollout_id, probabilities in values.items()
+    }
+    return write_logprobs(path, rollouts, tokens)
+
+
+def write_grades(path: Path, rollouts: Path, correct: Mapping[str, bool | None]) -> Path:
+    """Write a grade for each rollout id; it must be one of the rollouts."""
+    questions = dict(open_artifact(rollouts, kinds.ROLLOUTS).read("rollout_id", "question_id").iter_rows())
+    rows = [
+        {"rollout_id": r, "question_id": questions[r], "extracted": None, "correct": value, "reason": None}
+        for r, value in correct.items()
+    ]
+    write(path, kinds.GRADES, rows, {"rollouts": open_artifact(rollouts).fingerprint, "correct": correct})
+    return path

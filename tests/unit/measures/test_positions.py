@@ -1,0 +1,79 @@
+import polars as pl
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distrace.measures.labels import LABELS
+from distrace.measures.positions import area_between_curves, label_positions
+
+
+def labelled(**labels: str) -> pl.DataFrame:
+    """Return the labels of the sentences of responses, each as the first letters of its labels."""
+    names = {label[:2]: label for label in LABELS}
+    rows = [
+        (response, number, names[short]) for response, row in labels.items() for number, short in enumerate(row.split())
+    ]
+    schema = {"rollout_id": pl.String, "sentence": pl.Int32, "label": pl.String}
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def graded(**correct: bool | None) -> pl.DataFrame:
+    return pl.DataFrame(
+        {"rollout_id": list(correct), "correct": list(correct.values())},
+        schema={"rollout_id": pl.String, "correct": pl.Boolean},
+    )
+
+
+def counts(table: pl.DataFrame) -> dict:
+    """Return the labels that occur, by position and correctness: {label: (sentences, responses)}."""
+    found: dict = {}
+    for row in table.filter(pl.col("sentences") > 0).iter_rows(named=True):
+        place = found.setdefault((row["position"], row["correct"]), {})
+        place[row["label"]] = (row["sentences"], row["responses"])
+    return found
+
+
+def test_labels_are_counted_by_position_for_right_and_wrong_responses_apart():
+    table = label_positions(labelled(a="Te Sh", b="Te", c="St Te Bo", d="Bo"), graded(a=True, b=True, c=False, d=True))
+    assert counts(table) == {
+        (0, True): {"Teacher": (2, 3), "Boosted": (1, 3)},
+        (1, True): {"Shared": (1, 1)},
+        (0, False): {"Student": (1, 1)},
+        (1, False): {"Teacher": (1, 1)},
+        (2, False): {"Boosted": (1, 1)},
+    }
+
+
+def test_every_label_has_a_row_at_every_position_that_is_reached():
+    table = label_positions(labelled(a="Te Te"), graded(a=True))
+    assert table.select("position", "label").rows() == [(p, label) for p in (0, 1) for label in sorted(LABELS)]
+
+
+def test_responses_that_were_not_judged_stand_apart():
+    table = label_positions(labelled(a="Te", b="Te", c="St"), graded(a=None, b=True))
+    assert counts(table) == {(0, True): {"Teacher": (1, 1)}, (0, None): {"Teacher": (1, 2), "Student": (1, 2)}}
+
+
+def test_a_rejected_sentence_leaves_the_others_at_their_positions():
+    table = label_positions(labelled(a="Te Sh Bo").filter(pl.col("sentence") != 1), graded(a=True))
+    assert set(table["position"]) == {0, 2}
+
+
+@settings(deadline=None)
+@given(
+    st.dictionaries(st.sampled_from("abcde"), st.lists(st.sampled_from(["Te", "St", "Sh", "Bo"]), max_size=4)),
+    st.data(),
+)
+def test_no_sentence_is_lost(labels, data):
+    correct = {name: data.draw(st.sampled_from([True, False, None])) for name in labels}
+    table = label_positions(labelled(**{name: " ".join(row) for name, row in labels.items()}), graded(**correct))
+    assert table["sentences"].sum() == sum(map(len, labels.values()))
+    for _, rows in table.group_by("position", "correct"):
+        assert rows["sentences"].sum() == rows["responses"].first()
+        assert len(rows) == len(LABELS)
+
+
+def test_without_wrong_responses_there_is_no_area_between_curves():
+    positions = pl.DataFrame(
+        {"position": [0], "correct": [True], "label": ["Teacher"], "sentences": [1], "responses": [1]}
+    )
+    assert area_between_curves(positions) == {}

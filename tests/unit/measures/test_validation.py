@@ -1,0 +1,49 @@
+import polars as pl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from distrace.measures.labels import LABELS, Thresholds
+from distrace.measures.validation import Pair, confusion, origin_of, precision_and_recall
+
+PAIR = Pair("teacher", "student")
+ORIGINS = ["teacher", "student", "both", "none"]
+
+
+def test_a_pair_of_styles_sees_four_origins():
+    truth = pl.DataFrame({"origin": ["teacher", "student", "student+teacher+teacher_b", "none"]})
+    assert truth.select(origin_of(PAIR)).to_series().to_list() == ORIGINS
+    other = truth.select(origin_of(Pair("teacher_b", "student"))).to_series().to_list()
+    assert other == ["none", "student", "both", "none"]
+
+
+def labelled(rows: list[tuple[str, float, float, float]]) -> pl.DataFrame:
+    columns = ["origin", "p_teacher", "p_student", "p_distilled"]
+    return pl.DataFrame(rows, schema=columns, orient="row").with_columns(start=pl.lit(0), end=pl.lit(20))
+
+
+def test_precision_is_the_share_of_a_label_and_recall_the_share_of_an_origin():
+    table = labelled(
+        [
+            ("teacher", 0.9, 0.1, 0.9),  # Teacher, rightly
+            ("teacher", 0.5, 0.5, 0.5),  # Shared, wrongly
+            ("both", 0.9, 0.1, 0.9),  # Teacher, wrongly
+            ("both", 0.5, 0.5, 0.5),  # Shared, rightly
+            ("both", 0.5, 0.5, 0.9),  # Boosted, rightly
+        ]
+    )
+    found = precision_and_recall(confusion(table, Thresholds(0.05, 0.1)))
+    assert found["Teacher"] == {"precision": 0.5, "recall": 0.5, "labelled": 2, "of_origin": 2}
+    assert found["Shared"]["precision"] == 0.5
+    assert found["Shared"]["recall"] == pytest.approx(1 / 3)
+    assert found["Boosted"]["precision"] == 1.0
+    assert found["Student"]["precision"] is None
+    assert found["Student"]["recall"] is None
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from(ORIGINS), *[st.floats(0, 1)] * 3), min_size=1, max_size=30))
+def test_every_sentence_is_counted_once(rows):
+    counts = confusion(labelled(rows), Thresholds(0.05, 0.1))
+    assert counts["sentences"].sum() == len(rows)
+    assert set(counts["label"]) <= set(LABELS)

@@ -1,0 +1,194 @@
+import json
+
+import pytest
+
+from builders import rejects_of, write_questions
+from distrace import kinds
+from distrace.artifacts import open_artifact
+from distrace.errors import DistraceError
+from distrace.models import Card, write_card
+from distrace.nodes.imported_rollouts import Responses, write_imported
+from distrace.settings import ModelSettings
+from tiny import tiny_tokenizer
+
+QUESTIONS = {"1+1?": "2", "2+2?": "4"}
+MISSING = "no response to this question in the file"
+
+
+@pytest.fixture
+def imported(tmp_path):
+    """Return a function that writes rows to a file and imports it; it returns the rollouts and the rejects."""
+
+    def run(rows: list, name: str = "source", author: str = "big", **columns) -> tuple[list[dict], list[dict]]:
+        source = tmp_path / f"{name}.jsonl"
+        source.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
+        questions = write_questions(tmp_path / "q.arrow", QUESTIONS)
+        out = tmp_path / "0.arrow"
+        write_imported(author, questions, Responses(str(source), **columns), out)
+        open_artifact(out).require_made_from(open_artifact(questions, kinds.QUESTIONS))
+        return open_artifact(out, kinds.ROLLOUTS).read().to_dicts(), rejects_of(out)
+
+    return run
+
+
+def both(response: object, **columns) -> list[dict]:
+    return [{"question": question, "response": response} | columns for question in QUESTIONS]
+
+
+def test_a_row_with_a_response_is_a_rollout(imported):
+    rows, rejects = imported(both("So 2."))
+    assert rejects == []
+    assert [(row["text"], row["answer_start"], row["finish_reason"]) for row in rows] == [("So 2.", 0, "imported")] * 2
+    assert rows[0]["token_ids"] is None
+    assert rows[0]["logprobs"] is None
+
+
+def test_samples_of_a_question_are_numbered_over_rows_and_lists(imported):
+    rows, rejects = imported([*both(["a", "b"]), *both("c")])
+    assert rejects == []
+    samples = {}
+    for row in rows:
+        samples.setdefault(row["question_id"], []).append((row["sample"], row["text"]))
+    assert list(samples.values()) == [[(0, "a"), (1, "b"), (2, "c")]] * 2
+    assert len({row["rollout_id"] for row in rows}) == 6
+
+
+def test_reasoning_goes_before_the_answer(imported):
+    rows, _ = imported(both(["4", "5"], thought=["Hm. ", ""]), reasoning="thought")
+    assert [(row["text"], row["answer_start"]) for row in rows[:2]] == [("Hm. 4", 4), ("5", 0)]
+
+
+def test_columns_are_named_and_questions_may_be_templates(imported):
+    rows, rejects = imported([{"q": "1+1", "r": "2"}, {"q": "2+2", "r": "4"}], question="{{ q }}?", response="r")
+    assert [row["text"] for row in rows] == ["2", "4"]
+    assert rejects == []
+
+
+def test_responses_to_the_questions_of_other_parts_are_left_to_them(imported):
+    rows, rejects = imported([*both("x"), {"question": "3+3?", "response": "6"}])
+    assert len(rows) == 2
+    assert rejects == []
+
+
+def test_a_question_without_a_response_is_rejected(imported):
+    rows, rejects = imported([{"question": "2+2?", "response": "4"}, {"question": "1+1?", "response": []}])
+    assert len(rows) == 1
+    assert [(reject["row"], reject["reason"]) for reject in rejects] == [(0, MISSING)]
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ("{", "not JSON"),
+        ({"response": "x"}, "no column 'question'"),
+        ({"question": "1+1?"}, "column 'response' holds no text but 'None'"),
+        ({"question": "1+1?", "response": 3}, "column 'response' holds no text but '3'"),
+        ({"question": "1+1?", "response": ["x", None]}, "column 'response' holds no text but 'None'"),
+        ({"question": "1+1?", "response": "\ud800"}, "'response' holds a lone surrogate at character 0"),
+    ],
+)
+def test_a_row_that_cannot_be_used_is_rejected_whole(imported, row, reason):
+    rows, [reject] = imported([*both("x"), row])
+    assert len(rows) == 2
+    assert reject["row"] == 2
+    assert reason in reject["reason"]
+
+
+def test_as_many_reasonings_as_responses_are_needed(imported):
+    _, rejects = imported(both(["a", "b"], thought="Hm."), reasoning="thought")
+    assert rejects[0]["reason"] == "2 responses but 1 reasonings"
+
+
+def test_an_empty_response_is_a_response(imported):
+    rows, rejects = imported(both(""))
+    assert [row["text"] for row in rows] == ["", ""]
+    assert rejects == []
+
+
+def test_the_same_content_in_another_file_gives_the_same_rollouts(imported, tmp_path):
+    imported(both("x"))
+    first = (tmp_path / "0.arrow").read_bytes()
+    imported(both("x"), name="copy")
+    assert (tmp_path / "0.arrow").read_bytes() == first
+    imported(both("x"), author="other")
+    assert (tmp_path / "0.arrow").read_bytes() != first
+
+
+@pytest.fixture
+def author(tmp_path):
+    """The author's model, of which the tokenizer alone is there, and its settings, as options."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.save_pretrained(tmp_path / "weights")
+    write_card(tmp_path / "model.json", Card("big", str(tmp_path / "weights"), None, "print of big"))
+    return {"model": tmp_path / "model.json", "model_settings": ModelSettings(format="plain")}
+
+
+@pytest.fixture
+def with_tokens(tmp_path, author):
+    """Return a function that imports a row to the first question with its tokens; it returns rollouts and reasons."""
+
+    def run(row: dict, **options) -> tuple[list[dict], list[str]]:
+        (tmp_path / "source.jsonl").write_text(json.dumps({"question": "1+1?"} | row))
+        questions = write_questions(tmp_path / "q.arrow", {"1+1?": "2"})
+        settings = Responses(str(tmp_path / "source.jsonl"), token_ids="ids", logprobs="values")
+        write_imported("big", questions, settings, tmp_path / "0.arrow", **author | options)
+        found = open_artifact(tmp_path / "0.arrow", kinds.ROLLOUTS).read().to_dicts()
+        return found, [r["reason"] for r in rejects_of(tmp_path / "0.arrow") if r["reason"] != MISSING]
+
+    return run
+
+
+def test_tokens_and_log_probs_are_taken_as_they_are(with_tokens, tmp_path):
+    characters = [token for char in "So 2." for token in tiny_tokenizer()(char).input_ids]
+    assert characters != tiny_tokenizer()("So 2.").input_ids
+    values = [-0.5 * n for n in range(len(characters))]
+    for row in (
+        {"response": "So 2.", "ids": characters, "values": values},
+        {"response": ["So 2."], "ids": [characters], "values": [values]},
+    ):
+        [found], reasons = with_tokens(row)
+        assert (found["token_ids"], found["logprobs"], reasons) == (characters, values, [])
+    identity = open_artifact(tmp_path / "0.arrow").identity
+    assert (identity["model"], identity["settings"]["format"]) == ("print of big", "plain")
+    assert identity["responses"]["token_ids"] == "ids"
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"response": "So 3."}, "not what its own tokens decode to"),
+        ({"response": "So 2"}, "The tokens end in 'So 2.', the text in 'So 2'"),
+        ({"response": "So 2.", "ids": None}, "column 'ids' holds no list of numbers for each response but 'None'"),
+        ({"response": "So 2.", "ids": ["a"]}, "column 'ids' holds no list of numbers"),
+        ({"response": "So 2.", "ids": [1.5]}, "column 'ids' holds no token ids but '[1.5]'"),
+        ({"response": "So 2.", "ids": [-1]}, "column 'ids' holds no token ids but '[-1]'"),
+        ({"response": "So 2.", "values": [-1.0]}, "tokens but 1 log-probs"),
+        ({"response": "So 2.", "values": [None]}, "column 'values' holds no list of numbers"),
+        ({"response": ["So 2."]}, "column 'ids' holds no list of numbers"),
+        (
+            {"response": ["So 2.", "2"], "ids": [[1]]},
+            "no list of numbers for each response but '[[1]]'",
+        ),
+    ],
+)
+def test_a_response_whose_tokens_do_not_fit_is_rejected(with_tokens, row, reason):
+    ids = tiny_tokenizer()("So 2.").input_ids
+    rows, [found] = with_tokens({"ids": ids, "values": [-1.0] * len(ids)} | row)
+    assert rows == []
+    assert reason in found
+
+
+def test_tokens_are_read_with_the_authors_tokenizer_only(with_tokens):
+    with pytest.raises(DistraceError, match="--model and --model-settings"):
+        with_tokens({"response": "2", "ids": [1], "values": [-1.0]}, model=None)
+
+
+def test_log_probs_without_tokens_are_refused(imported):
+    with pytest.raises(DistraceError, match="logprobs need token_ids"):
+        imported(both("x", values=[-1.0]), logprobs="values")
+
+
+def test_without_tokens_the_fingerprint_is_what_it_was(imported, tmp_path):
+    imported(both("x"))
+    read = open_artifact(tmp_path / "0.arrow").identity["settings"]
+    assert read == {"file": None, "question": "question", "response": "response", "reasoning": None}

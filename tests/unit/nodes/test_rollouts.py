@@ -1,0 +1,171 @@
+import json
+import logging
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from distrace import batches, command, kinds
+from distrace.artifacts import open_artifact, write
+from distrace.engines.requests import Generated
+from distrace.engines.transformers import TransformersEngine, engine
+from distrace.identity import short_id
+from distrace.models import folder_card, write_card
+from distrace.nodes.rollouts import sample_rollouts
+from distrace.settings import Execution, ModelSettings, Sampling
+from tiny import plain_scores, tiny_model, tiny_tokenizer
+
+QUESTIONS = {"q0": "What is 4 + 3?", "q1": "And 5 + 6?", "q2": "How many apples?"}
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory) -> Path:
+    weights = tmp_path_factory.mktemp("weights")
+    tiny_model("llama").save_pretrained(weights)
+    tiny_tokenizer().save_pretrained(weights)
+    write_card(weights / "model.json", folder_card("author", str(weights)))
+    return weights / "model.json"
+
+
+def write_questions(folder: Path, questions: dict[str, str]) -> Path:
+    rows = [{"question_id": i, "question": q, "answer": "7", "solution": None} for i, q in questions.items()]
+    write(folder / "questions.arrow", kinds.QUESTIONS, rows, {"questions": questions})
+    return folder / "questions.arrow"
+
+
+def sample(folder: Path, model: Path, questions: dict[str, str] = QUESTIONS, **options) -> list[dict]:
+    """Return the rows of the artifact."""
+    settings = options.pop("settings", ModelSettings(format="plain"))
+    execution = options.pop("execution", Execution())
+    sampling = Sampling(**{"samples": 3, "max_tokens": 20, "seed": 5} | options)
+    out = folder / "rollouts.arrow"
+    sample_rollouts(write_questions(folder, questions), model, settings, sampling, execution, out)
+    return open_artifact(out, kinds.ROLLOUTS).read().to_dicts()
+
+
+def rejects(folder: Path) -> list[dict]:
+    return open_artifact(folder / "rollouts.rejects.arrow", kinds.REJECTS).read().to_dicts()
+
+
+def test_each_question_has_its_samples_in_order(tmp_path, model):
+    rows = sample(tmp_path, model)
+    assert [(row["question_id"], row["sample"]) for row in rows] == [(q, s) for q in QUESTIONS for s in range(3)]
+    assert len({row["rollout_id"] for row in rows}) == 9
+    assert len({row["text"] for row in rows}) == 9
+    assert rejects(tmp_path) == []
+
+
+def test_text_and_logprobs_are_those_of_the_tokens(tmp_path, model):
+    for row in sample(tmp_path, model):
+        assert row["text"] == tiny_tokenizer().decode(row["token_ids"])
+        prompt = tiny_tokenizer()(QUESTIONS[row["question_id"]] + "\n").input_ids
+        expected, _ = plain_scores(tiny_model("llama"), prompt, row["token_ids"])
+        np.testing.assert_allclose(row["logprobs"], expected, atol=1e-4)
+        assert row["rollout_id"] == short_id("author", row["question_id"], row["sample"], row["text"])
+        assert (row["finish_reason"] == "length") == (len(row["token_ids"]) == 20)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_other_responses(tmp_path, model):
+    first, again, other = (tmp_path / name for name in ("first", "again", "other"))
+    sample(first, model)
+    sample(again, model)
+    assert (first / "rollouts.arrow").read_bytes() == (again / "rollouts.arrow").read_bytes()
+    assert not {row["text"] for row in sample(other, model, seed=6)} & {row["text"] for row in sample(first, model)}
+
+
+def test_a_response_does_not_depend_on_the_other_questions_and_samples(tmp_path, model):
+    texts = {(row["question_id"], row["sample"]): row["text"] for row in sample(tmp_path / "all", model)}
+    for row in sample(tmp_path / "one", model, {"q1": QUESTIONS["q1"]}, samples=2, execution=Execution(token_budget=1)):
+        assert row["text"] == texts["q1", row["sample"]]
+
+
+def test_reasoning_and_answer_are_told_apart_and_the_glue_is_left_out(tmp_path, model, monkeypatch):
+    template = tmp_path / "format.jinja"
+    template.write_text('{%- set before_reasoning = "<r>" -%}{%- set between = "</r>" -%}{{ message }}:')
+    tokens = tiny_tokenizer()("<r>Add.</r>So 7.").input_ids
+    found = Generated(tokens, np.zeros(len(tokens), np.float32), "stop")
+    monkeypatch.setattr(TransformersEngine, "generate", lambda engine, requests, *_: [found] * len(requests))
+    (row,) = sample(tmp_path, model, {"q0": "?"}, samples=1, settings=ModelSettings(format=str(template)))
+    assert (row["text"], row["answer_start"], row["token_ids"]) == ("Add.So 7.", 4, tokens)
+
+
+def test_an_empty_response_is_kept(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(engine, "_end_tokens", lambda *_: set(range(400)))
+    rows = sample(tmp_path, model, samples=1)
+    assert [(row["text"], row["token_ids"], row["finish_reason"]) for row in rows] == [("", [], "stop")] * 3
+
+
+def test_a_prompt_that_leaves_no_room_to_answer_is_rejected_for_every_sample(tmp_path, model):
+    rows = sample(tmp_path, model, QUESTIONS | {"long": "word " * 100})
+    assert len(rows) == 9
+    assert [(reject["source"], reject["row"]) for reject in rejects(tmp_path)] == [("long", 3)] * 3
+    assert "the model's context length is 96" in rejects(tmp_path)[0]["reason"]
+
+
+def test_a_response_is_cut_at_the_context_length(tmp_path, model, monkeypatch):
+    monkeypatch.setattr(engine, "_end_tokens", lambda *_: set())
+    (row,) = sample(tmp_path, model, {"q0": QUESTIONS["q0"]}, samples=1, max_tokens=500)
+    prompt = tiny_tokenizer()(QUESTIONS["q0"] + "\n").input_ids
+    assert (len(row["token_ids"]) + len(prompt), row["finish_reason"]) == (96, "length")
+
+
+def test_the_fingerprint_holds_settings_sampling_and_questions_but_not_how_fast_it_ran(tmp_path, model):
+    def fingerprint(**options) -> str:
+        sample(tmp_path, model, **options)
+        return open_artifact(tmp_path / "rollouts.arrow").fingerprint
+
+    first = fingerprint()
+    assert fingerprint(execution=Execution(token_budget=50)) == first
+    assert fingerprint(settings=ModelSettings(format="plain", context_length=90)) != first
+    assert fingerprint(temperature=0.5) != first
+    assert fingerprint(questions={"q0": QUESTIONS["q0"]}) != first
+
+
+def test_a_killed_job_goes_on_after_its_last_finished_batch_and_writes_the_same_bytes(tmp_path, model, monkeypatch):
+    options = {"execution": Execution(token_budget=100)}
+    sample(tmp_path, model, **options)
+    out = tmp_path / "rollouts.arrow"
+    uninterrupted = out.read_bytes()
+    out.unlink()
+    whole, computed = TransformersEngine.generate, []
+
+    def killed_in_its_second_batch(engine, requests, *rest):
+        if computed:
+            raise KeyboardInterrupt
+        computed.append(requests)
+        return whole(engine, requests, *rest)
+
+    monkeypatch.setattr(TransformersEngine, "generate", killed_in_its_second_batch)
+    with pytest.raises(KeyboardInterrupt):
+        sample(tmp_path, model, **options)
+    monkeypatch.setattr(TransformersEngine, "generate", lambda *args: computed.append(args[1]) or whole(*args))
+    sample(tmp_path, model, **options)
+    seeds = [request.seed for batch in computed for request in batch]
+    assert len(computed) > 2
+    assert len(seeds) == len(set(seeds)) == 9
+    assert out.read_bytes() == uninterrupted
+    assert not batches.state_folder(out).exists()
+
+
+def test_the_first_prompt_and_the_progress_are_logged(tmp_path, model, caplog):
+    caplog.set_level(logging.INFO)
+    sample(tmp_path, model)
+    assert f"the first prompt, as the model sees it:\n{QUESTIONS['q0']}\n" in caplog.text
+    assert "9 of 9 responses" in caplog.text
+
+
+def test_the_command_line_takes_settings_as_json(tmp_path, model, monkeypatch):
+    out = tmp_path / "cli.arrow"
+    questions = write_questions(tmp_path, QUESTIONS)
+    options = {
+        "--questions": questions,
+        "--model": model,
+        "--settings": json.dumps(asdict(ModelSettings(format="plain"))),
+        "--sampling": json.dumps({"samples": 1, "max_tokens": 3}),
+        "--execution": "{}",
+        "--out": out,
+    }
+    monkeypatch.setattr("sys.argv", ["rollouts", *(str(word) for pair in options.items() for word in pair)])
+    command.run(sample_rollouts)
+    assert open_artifact(out, kinds.ROLLOUTS).rows == 3

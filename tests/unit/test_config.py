@@ -1,0 +1,238 @@
+import copy
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs import CONFIG, SERVER, config_with
+from distrace.config import SCHEMA
+from distrace.engines import ENGINES
+from distrace.errors import DistraceError
+from distrace.measures.grading import Grader
+from distrace.measures.strategies import STRATEGIES
+from distrace.nodes.imported_rollouts import Responses
+from distrace.nodes.questions import Questions
+from distrace.plan import load_plan
+from distrace.settings import Execution, ModelSettings, Sampling, Server, Training
+from distrace.text.splitting import SPLITTERS
+
+ROOT = Path(__file__).parents[2]
+
+
+def mistakes(config: object) -> list[str]:
+    with pytest.raises(DistraceError, match=r"^the config cannot be used:\n") as found:
+        load_plan(config)
+    return [line.strip() for line in str(found.value).splitlines()[1:]]
+
+
+@pytest.fixture
+def plan():
+    return load_plan(copy.deepcopy(CONFIG))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("model", {}, "top level: unknown key 'model', did you mean 'models'?"),
+        ("models", ..., "top level: 'models' is a required property"),
+        ("models/small/dtyp", "float16", "models.small: unknown key 'dtyp', did you mean 'dtype'?"),
+        ("models/small/dtype", "float8", "models.small.dtype: 'float8' is not one of"),
+        ("models/small/source/file", "x", "models.small.source: unknown key 'file', did you mean 'folder'?"),
+        ("models/tuned/source/finetune/steps", 3, "models.tuned.source.finetune: unknown key 'steps'; known: "),
+        ("models/tuned/source/finetune/base", ..., "models.tuned.source.finetune: 'base' is a required property"),
+        ("models/a b", {"source": {"folder": "x"}}, "models: 'a b' does not match"),
+        ("runs/main/betta", 0.1, "runs.main: unknown key 'betta', did you mean 'beta'?"),
+        ("runs/main/beta", 1.5, "runs.main.beta: 1.5 is greater than the maximum of 1"),
+        ("runs/main/alpha", -0.1, "runs.main.alpha: -0.1 is less than the minimum of 0"),
+        ("runs/main/alpha", float("nan"), "runs.main.alpha: nan is not of type 'number'"),
+        ("runs/main/alpha", True, "runs.main.alpha: True is not of type 'number'"),
+        ("runs/main/candidates/question", "gsm", "unknown key 'question', did you mean 'questions'?"),
+        ("runs/main/candidates", 3, "runs.main.candidates: 3 is not of type 'object'"),
+        ("runs/main/teachers", [], "runs.main.teachers: [] should be non-empty"),
+        ("runs/main/test/questions", ["test", "test"], "runs.main.test.questions: ['test', 'test'] has non-unique"),
+        ("sampling/explore/samples", 0, "sampling.explore.samples: 0 is less than the minimum of 1"),
+        ("sampling/explore/samples", 2.0, "sampling.explore.samples: 2.0 is not of type 'integer'"),
+        ("sampling/explore/top_p", 0, "sampling.explore.top_p: 0 is less than or equal to the minimum of 0"),
+        (
+            "training/short/learning_rate",
+            "1e-5",
+            "training.short.learning_rate: YAML takes 1e-5 for text; write 1.0e-05",
+        ),
+        ("training/short/learning_rate", float("inf"), "training.short.learning_rate: inf is not of type 'number'"),
+        ("questions/test/parts", "two", "questions.test.parts: 'two' is not of type 'integer'"),
+        ("questions/test", None, "questions.test: None is not of type 'object'"),
+    ],
+)
+def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
+    [found] = mistakes(config_with(path, value))
+    assert line in found
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
+        ("runs/main/teachers", ["bog"], "runs.main.teachers: no models named 'bog', did you mean 'big'?"),
+        (
+            "runs/main/student",
+            "zzz",
+            "runs.main.student: no models named 'zzz'; known: big, other, ready, small, tuned",
+        ),
+        ("runs/main/candidates/questions", "gsn", "no questions named 'gsn', did you mean 'gsm'?"),
+        ("runs/main/candidates/sampling", "explor", "no sampling named 'explor', did you mean 'explore'?"),
+        ("runs/main/training", "long", "runs.main.training: no training named 'long'"),
+        ("runs/main/test/questions", ["tset"], "runs.main.test.questions: no questions named 'tset'"),
+        ("runs/main/test/sampling", "x", "runs.main.test.sampling: no sampling named 'x'; known: answer, explore"),
+        (
+            "runs/main/strategies",
+            ["best"],
+            f"runs.main.strategies: no strategies named 'best'; known: {', '.join(sorted(STRATEGIES))}",
+        ),
+        ("runs/main/strategies", ["grap"], "runs.main.strategies: no strategies named 'grap', did you mean 'grape'?"),
+        ("splitter", "words", "splitter: no splitters named 'words'; known: lines, paragraphs, sentences"),
+        ("models/big/engine", "vlm", "models.big.engine: no engines named 'vlm', did you mean 'vllm'?"),
+        ("runs/given/distilled", "red", "runs.given.distilled: no models named 'red'"),
+        ("runs/given/distilled", "main.big.randm.0", "did you mean 'main.big.random.0'?"),
+        ("runs/main/trace", ["grape"], "runs.main.trace: 'grape' is not among the run's strategies"),
+        ("runs/main/training", None, "runs.main: needs `candidates`, `strategies` and `training`"),
+        ("runs/main/candidates", None, "runs.main: needs `candidates`, `strategies` and `training`"),
+        ("runs/main/strategies", [], "runs.main: needs `candidates`, `strategies` and `training`"),
+        ("models/tuned/source/finetune/base", "x", "models.tuned.source.finetune.base: no models named 'x'"),
+        ("models/tuned/source/finetune/base", "tuned", "'tuned' would be trained from itself"),
+        ("models/tuned/source/finetune/questions", "test", "questions 'test' have no `solution` to learn from"),
+        (
+            "models/small/source",
+            {},
+            "models.small.source: give exactly one of hub, folder, finetune, fresh; found none",
+        ),
+        ("models/small/source/hub", "a/b", "give exactly one of hub, folder, finetune, fresh; found hub, folder"),
+        ("models/big/source/revision", None, "models.big.source: `hub` needs a `revision`"),
+        ("models/small/source", {"fresh": {"questions": "gsm", "heads": 3}}, "heads 3 must divide hidden 64"),
+        ("questions/test/source", {}, "questions.test.source: give exactly one of file, hub, world; found none"),
+        ("questions/test/grader", {"pattern": "is .*"}, "questions.test.grader.pattern: 'is .*' has no group"),
+        ("questions/test/grader", {"pattern": "("}, "questions.test.grader.pattern: '(' is no regular expression"),
+        ("runs/main/habits", {"open": "("}, "runs.main.habits.open: '(' is no regular expression"),
+        ("sampling/answer/responses", {"file": "x.jsonl"}, "'answer' takes responses from a file, the same for every"),
+        (
+            "sampling/explore/responses",
+            {"file": "x.jsonl", "logprobs": "values"},
+            "sampling.explore.responses: `logprobs` need `token_ids`",
+        ),
+        ("models/big/engine", "server", "models.big: engine `server` and the key `server` need each other"),
+        ("models/big/server", SERVER, "models.big: engine `server` and the key `server` need each other"),
+        ("models/big/server", SERVER | {"url": "http://me:hush@host/v1"}, "models.big.server.url: must be http(s)://"),
+        ("models/big/server", SERVER | {"url": "host:8000/v1"}, "models.big.server.url: must be http(s)://"),
+        ("models/tuned/server", SERVER, "models.tuned.source: a served model's tokenizer comes from `hub` or `folder`"),
+        ("models/small/server", SERVER, "models.tuned.source.finetune.base: 'small' is behind a server"),
+        ("models/small/server", SERVER, "runs.main.student: 'small' is behind a server"),
+        ("training/short/micro_batch_size", 3, "training.short: batch_size must be a multiple of micro_batch_size"),
+    ],
+)
+def test_a_choice_that_does_not_fit_the_others_gets_a_line(path, value, line):
+    found = mistakes(config_with(path, value))
+    assert any(line in one for one in found), found
+    assert not any("hush" in one for one in found)
+
+
+def test_a_name_that_yaml_takes_for_a_number_is_told():
+    config = config_with("models/small/source", {"folder": "small"})
+    config["models"][7] = {"source": {"folder": "x"}}
+    assert mistakes(config) == ["models: 7 is not of type 'string'"]
+
+
+def test_every_mistake_is_told_at_once():
+    config = config_with("runs/main/student", "x")
+    config["runs"]["given"]["student"] = "y"
+    assert len(mistakes(config)) == 2
+
+
+def test_models_that_train_each_other_in_a_circle_are_found():
+    config = config_with("models/tuned/source/finetune/base", "again")
+    config["models"]["again"] = copy.deepcopy(config["models"]["tuned"])
+    config["models"]["again"]["source"]["finetune"]["base"] = "tuned"
+    assert len(mistakes(config)) == 2
+
+
+@pytest.mark.parametrize("config", [None, [], "config", 3])
+def test_what_is_no_mapping_is_no_config(config):
+    assert mistakes(config) == [f"top level: {config!r} is not of type 'object'"]
+
+
+def test_defaults_are_not_shared_between_entries(plan):
+    plan.config["questions"]["test"]["grader"]["pattern"] = "changed"
+    assert plan.config["questions"]["gsm"]["grader"]["pattern"] is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "definition"),
+    [
+        (ModelSettings, "model"),
+        (Execution, "model"),
+        (Server, "server"),
+        (Sampling, "sampling"),
+        (Training, "training"),
+        (Questions, "questions"),
+        (Responses, "responses"),
+    ],
+)
+def test_the_schema_has_the_defaults_of_the_settings(settings, definition):
+    described = yaml.safe_load(SCHEMA.read_text())["$defs"][definition]["properties"]
+    shared = [f for f in dataclasses.fields(settings) if "default" in described.get(f.name, {})]
+    assert shared
+    assert {f.name: described[f.name]["default"] for f in shared} == {f.name: f.default for f in shared}
+
+
+def test_the_schema_has_the_defaults_of_the_grader():
+    grader = yaml.safe_load(SCHEMA.read_text())["$defs"]["questions"]["properties"]["grader"]["properties"]
+    assert {name: grader[name]["default"] for name in grader} == dataclasses.asdict(Grader())
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        *(("runs/main/strategies", [strategy]) for strategy in STRATEGIES),
+        *(("splitter", splitter) for splitter in SPLITTERS),
+        *(("models/big/engine", engine) for engine in ENGINES),
+    ],
+)
+def test_the_config_knows_every_strategy_splitter_and_engine(path, value):
+    config = config_with(path, value)
+    config["models"]["big"]["server"] = SERVER if value == "server" else None
+    load_plan(config)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new"),
+    [
+        ("models/small", "own_log_probs", "own_logprobs"),
+        ("models/small", "window", "context_length"),
+        ("runs/main", "check_precision", "check_float32"),
+    ],
+)
+def test_a_key_by_the_name_it_had_before_is_told_its_name(path, old, new):
+    [found] = mistakes(config_with(f"{path}/{old}", None))
+    assert found == f"{path.replace('/', '.')}: unknown key {old!r}: it is called {new!r} since version 0.2"
+
+
+def descriptions(schema: dict, name: str) -> list[str]:
+    """Return the names of the properties inside that have no description."""
+    missing = []
+    for key, value in schema.get("properties", {}).items():
+        if "description" not in value:
+            missing.append(f"{name}.{key}")
+        missing += descriptions(value, f"{name}.{key}")
+    return missing
+
+
+def test_every_key_of_the_schema_is_described_and_has_a_default_or_is_required():
+    schema = yaml.safe_load(SCHEMA.read_text())
+    for name, part in {"config": schema, **schema["$defs"]}.items():
+        assert descriptions(part, name) == []
+        for key, value in part.get("properties", {}).items():
+            assert "default" in value or key in part.get("required", []), f"{name}.{key}"
+
+
+@pytest.mark.parametrize("path", [ROOT / "config.yaml", *sorted(ROOT.glob("examples/*/config.yaml"))], ids=str)
+def test_the_configs_of_the_project_are_valid(path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    load_plan(yaml.safe_load(path.read_text()))

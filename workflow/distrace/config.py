@@ -1,0 +1,242 @@
+"""The config: its schema, its defaults, and its mistakes in plain words.
+
+`config.schema.yaml` describes every key for users. What a schema cannot say (a name that does not exist, two choices
+that exclude each other) is checked here.
+"""
+
+import copy
+import difflib
+import math
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import polars as pl
+import yaml
+from jsonschema import Draft202012Validator, ValidationError, validators
+
+from distrace.engines import ENGINES
+from distrace.errors import DistraceError
+from distrace.measures.strategies import STRATEGIES
+from distrace.text.splitting import SPLITTERS
+
+SCHEMA = Path(__file__).parent / "config.schema.yaml"
+_RENAMED = {"own_log_probs": "own_logprobs", "window": "context_length", "check_precision": "check_float32"}
+
+Config = dict[str, Any]
+Complaints = Iterator[str]
+
+
+def complete(config: Config) -> Config:
+    """Return the config with every default filled in, in place; raise DistraceError with a line for each mistake."""
+    errors = sorted(_filling_validator().iter_errors(config), key=lambda error: list(map(str, error.path)))
+    lines = [_in_plain_words(error) for error in errors] or list(_wrong_references(config))
+    if lines:
+        raise DistraceError("the config cannot be used:\n" + "\n".join(f"  {line}" for line in lines))
+    return config
+
+
+def distilled_names(runs: Config) -> dict[str, tuple[str, str, str, int]]:
+    """Return run, teacher, strategy and seed of each model that a run trains, by the name of the model."""
+    return {
+        f"{run}.{teacher}.{strategy}.{seed}": (run, teacher, strategy, seed)
+        for run, settings in runs.items()
+        if settings["distilled"] is None
+        for teacher in settings["teachers"]
+        for strategy in settings["strategies"]
+        for seed in settings["seeds"]
+    }
+
+
+@cache
+def _filling_validator() -> Any:
+    """Return a validator that fills in defaults before it checks the values, as the FAQ of jsonschema describes."""
+    check_properties = Draft202012Validator.VALIDATORS["properties"]
+
+    def fill(
+        validator: Any, properties: dict[str, Any], instance: object, schema: dict[str, Any]
+    ) -> Iterator[ValidationError]:
+        if isinstance(instance, dict):
+            for key, value in properties.items():
+                if "default" in value and key not in instance:
+                    instance[key] = copy.deepcopy(value["default"])
+        yield from check_properties(validator, properties, instance, schema)
+
+    # JSON Schema takes 2.0 for an integer, and lets .inf and .nan pass as numbers.
+    types = Draft202012Validator.TYPE_CHECKER.redefine_many({"integer": _is_integer, "number": _is_number})
+    validator = validators.extend(Draft202012Validator, {"properties": fill}, type_checker=types)
+    return validator(yaml.safe_load(SCHEMA.read_text("utf-8")))
+
+
+def _is_integer(_checker: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_number(_checker: object, value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _in_plain_words(error: ValidationError) -> str:
+    schema: Any = error.schema
+    instance: Any = error.instance
+    if error.validator == "oneOf":
+        deeper = [inner for inner in error.context or [] if "null" not in str(_types(inner))]
+        return _in_plain_words(deeper[0]) if deeper else error.message
+    where = ".".join(map(str, error.absolute_path)) or "top level"
+    if error.validator == "type" and re.fullmatch(r"[-+]?[0-9]+e[-+]?[0-9]+", str(error.instance), re.IGNORECASE):
+        return f"{where}: YAML takes {error.instance} for text; write {float(str(error.instance)):.1e}"
+    if error.validator != "additionalProperties" or not isinstance(schema.get("properties"), dict):
+        return f"{where}: {error.message}"
+    unknown = sorted(set(instance) - set(schema["properties"]), key=str)
+    return "; ".join(f"{where}: unknown key {key!r}{_hint(key, schema['properties'])}" for key in unknown)
+
+
+def _types(error: ValidationError) -> object:
+    schema: Any = error.schema
+    return schema.get("type")
+
+
+def _hint(word: str, known: Iterable[str]) -> str:
+    known = list(known)
+    if _RENAMED.get(word) in known:
+        return f": it is called {_RENAMED[word]!r} since version 0.2"
+    close = difflib.get_close_matches(str(word), known, n=1)
+    return f", did you mean {close[0]!r}?" if close else f"; known: {', '.join(sorted(known)) or 'none'}"
+
+
+def _wrong_references(config: Config) -> Complaints:
+    """Yield a line for every name that does not exist, and for choices that exclude each other."""
+    yield from _unknown({"splitters": SPLITTERS}, "splitters", "splitter", config["splitter"])
+    for name, questions in config["questions"].items():
+        yield from _exactly_one(f"questions.{name}.source", questions["source"], ["file", "hub", "world"])
+        yield from _wrong_pattern(f"questions.{name}.grader.pattern", questions["grader"]["pattern"])
+    for name, model in config["models"].items():
+        yield from _unknown({"engines": ENGINES}, "engines", f"models.{name}.engine", model["engine"])
+        yield from _wrong_model(config, name, model["source"])
+        yield from _wrong_server(f"models.{name}", model)
+    for name, run in config["runs"].items():
+        yield from _wrong_run(config, f"runs.{name}", run)
+    for name, sampling in config["sampling"].items():
+        if (responses := sampling["responses"]) and responses["logprobs"] and not responses["token_ids"]:
+            yield f"sampling.{name}.responses: `logprobs` need `token_ids`, the tokens that they belong to"
+    for name, training in config["training"].items():
+        if training["batch_size"] % training["micro_batch_size"]:
+            yield f"training.{name}: batch_size must be a multiple of micro_batch_size"
+
+
+def _wrong_pattern(where: str, pattern: str | None) -> Complaints:
+    try:
+        if pattern is not None and not re.compile(pattern).groups:
+            yield f"{where}: {pattern!r} has no group; put ( ) round the answer"
+    except re.error as error:
+        yield f"{where}: {pattern!r} is no regular expression: {error}"
+
+
+def _wrong_model(config: Config, name: str, source: dict[str, Any]) -> Complaints:
+    where = f"models.{name}.source"
+    yield from _exactly_one(where, source, ["hub", "folder", "finetune", "fresh"])
+    if finetune := source["finetune"]:
+        yield from _unknown(config, "models", f"{where}.finetune.base", finetune["base"])
+        yield from _untrainable(config, f"{where}.finetune.base", finetune["base"])
+        yield from _unknown(config, "questions", f"{where}.finetune.questions", finetune["questions"])
+        yield from _unknown(config, "training", f"{where}.finetune.training", finetune["training"])
+        yield from _without_solutions(config, f"{where}.finetune.questions", finetune["questions"])
+        if name in _ancestors(config, name):
+            yield f"{where}.finetune.base: {name!r} would be trained from itself"
+    if fresh := source["fresh"]:
+        yield from _unknown(config, "questions", f"{where}.fresh.questions", fresh["questions"])
+        yield from _without_solutions(config, f"{where}.fresh.questions", fresh["questions"])
+        if fresh["hidden"] % fresh["heads"]:
+            yield f"{where}.fresh: heads {fresh['heads']} must divide hidden {fresh['hidden']}"
+
+
+def _wrong_server(where: str, model: dict[str, Any]) -> Complaints:
+    server = model["server"]
+    if (model["engine"] == "server") != bool(server):
+        yield f"{where}: engine `server` and the key `server` need each other"
+    if not server:
+        return
+    if not (model["source"]["hub"] or model["source"]["folder"]):
+        yield f"{where}.source: a served model's tokenizer comes from `hub` or `folder`"
+    url = urlsplit(server["url"])
+    if url.scheme not in ("http", "https") or not url.hostname or url.username or url.password or url.query:
+        # The value is not shown: it may hold a key.
+        yield f"{where}.server.url: must be http(s)://HOST/..., without user, password or query; see `api_key_variable`"
+
+
+def _untrainable(config: Config, where: str, model: str) -> Complaints:
+    if config["models"].get(model, {}).get("server"):
+        yield f"{where}: {model!r} is behind a server; only a model with its weights here can be trained"
+
+
+def _ancestors(config: Config, name: str) -> set[str]:
+    found: set[str] = set()
+    while finetune := (config["models"].get(name) or {"source": {"finetune": None}})["source"]["finetune"]:
+        name = finetune["base"]
+        if name in found:
+            break
+        found.add(name)
+    return found
+
+
+def _without_solutions(config: Config, where: str, questions: str) -> Complaints:
+    chosen = config["questions"].get(questions)
+    if chosen and not (chosen["solution"] or (chosen["source"]["world"] or {}).get("style")):
+        yield f"{where}: questions {questions!r} have no `solution` to learn from"
+
+
+def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
+    for teacher in run["teachers"]:
+        yield from _unknown(config, "models", f"{where}.teachers", teacher)
+    yield from _unknown(config, "models", f"{where}.student", run["student"])
+    for questions in run["test"]["questions"]:
+        yield from _unknown(config, "questions", f"{where}.test.questions", questions)
+    yield from _unknown(config, "sampling", f"{where}.test.sampling", run["test"]["sampling"])
+    yield from _ready_made(config, f"{where}.test.sampling", run["test"]["sampling"])
+    for name, pattern in run["habits"].items():
+        yield from _wrong_habit(f"{where}.habits.{name}", pattern)
+    for strategy in run["strategies"]:
+        yield from _unknown({"strategies": STRATEGIES}, "strategies", f"{where}.strategies", strategy)
+    for strategy in run["trace"] or []:
+        if strategy not in run["strategies"]:
+            yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
+    if run["distilled"]:
+        models = {**config["models"], **distilled_names(config["runs"])}
+        yield from _unknown({"models": models}, "models", f"{where}.distilled", run["distilled"])
+        return
+    if not run["candidates"] or not run["training"] or not run["strategies"]:
+        yield f"{where}: needs `candidates`, `strategies` and `training`, or a ready-made `distilled` model"
+        return
+    yield from _unknown(config, "questions", f"{where}.candidates.questions", run["candidates"]["questions"])
+    yield from _unknown(config, "sampling", f"{where}.candidates.sampling", run["candidates"]["sampling"])
+    yield from _unknown(config, "training", f"{where}.training", run["training"])
+    yield from _untrainable(config, f"{where}.student", run["student"])
+
+
+def _ready_made(config: Config, where: str, sampling: str) -> Complaints:
+    if config["sampling"].get(sampling, {}).get("responses"):
+        yield f"{where}: {sampling!r} takes responses from a file, the same for every model"
+
+
+def _wrong_habit(where: str, pattern: str) -> Complaints:
+    try:
+        pl.Series([""]).str.contains(pattern)
+    except pl.exceptions.ComputeError as error:
+        yield f"{where}: {pattern!r} is no regular expression: {error}"
+
+
+def _unknown(config: Config, kind: str, where: str, name: str) -> Complaints:
+    """Yield a line unless `config[kind]` has the name."""
+    if name not in config[kind]:
+        yield f"{where}: no {kind} named {name!r}{_hint(name, config[kind])}"
+
+
+def _exactly_one(where: str, source: dict[str, Any], keys: list[str]) -> Complaints:
+    chosen = [key for key in keys if source[key]]
+    if len(chosen) != 1:
+        yield f"{where}: give exactly one of {', '.join(keys)}; found {', '.join(chosen) or 'none'}"
+    if source["hub"] and not source["revision"]:
+        yield f"{where}: `hub` needs a `revision`, so that the result says what it was computed on"

@@ -1,0 +1,103 @@
+"""The kinds of artifacts: the columns that every file of a kind has, in order; `docs/artifacts.md` says what they hold.
+
+Nodes refer to each kind by its constant, so that a new kind changes no other node's digest.
+"""
+
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+_TEXT = pa.large_string()
+_INT = pa.int32()
+_REAL = pa.float64()
+_FLAG = pa.bool_()
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A kind of artifact; a file may hold further columns after those of `schema`."""
+
+    name: str
+    schema: pa.Schema
+
+
+def _kind(name: str, **columns: pa.DataType) -> Kind:
+    return Kind(name, pa.schema(list(columns.items())))
+
+
+def _list(of: pa.DataType) -> pa.DataType:
+    return pa.large_list(of)
+
+
+QUESTIONS = _kind("questions", question_id=_TEXT, question=_TEXT, answer=_TEXT, solution=_TEXT)
+ROLLOUTS = _kind(
+    "rollouts",
+    rollout_id=_TEXT,
+    question_id=_TEXT,
+    sample=_INT,
+    text=_TEXT,
+    answer_start=_INT,
+    token_ids=_list(_INT),
+    logprobs=_list(pa.float32()),
+    finish_reason=_TEXT,
+)
+GRADES = _kind("grades", rollout_id=_TEXT, question_id=_TEXT, extracted=_TEXT, correct=_FLAG, reason=_TEXT)
+SENTENCES = _kind("sentences", rollout_id=_TEXT, sentence=_INT, start=_INT, end=_INT)
+LOGPROBS = _kind(
+    "logprobs",
+    rollout_id=_TEXT,
+    token_ids=_list(_INT),
+    starts=_list(_INT),
+    ends=_list(_INT),
+    logprobs=_list(pa.float32()),
+    ranks=_list(pa.int16()),
+)
+PROVENANCE = _kind(
+    "provenance",
+    rollout_id=_TEXT,
+    sentence=_INT,
+    start=_INT,
+    end=_INT,
+    p_teacher=_REAL,
+    p_student=_REAL,
+    p_distilled=_REAL,
+    tokens_teacher=_INT,
+    tokens_student=_INT,
+    tokens_distilled=_INT,
+    label=_TEXT,
+)
+FLOAT32_CHECK = _kind(
+    "float32_check",
+    rollout_id=_TEXT,
+    sentence=_INT,
+    start=_INT,
+    end=_INT,
+    p_teacher=_REAL,
+    p_student=_REAL,
+    p_distilled=_REAL,
+    label=_TEXT,
+    p_teacher_float32=_REAL,
+    p_student_float32=_REAL,
+    p_distilled_float32=_REAL,
+    label_float32=_TEXT,
+)
+POSITIONS = _kind("positions", position=_INT, correct=_FLAG, label=_TEXT, sentences=_INT, responses=_INT)
+TRUTH = _kind("truth", rollout_id=_TEXT, sentence=_INT, origin=_TEXT)
+VALIDATION = _kind("validation", alpha=_REAL, beta=_REAL, length=_INT, origin=_TEXT, label=_TEXT, sentences=_INT)
+SEPARATION = _kind("separation", rollout_id=_TEXT, sentence=_INT, origin=_TEXT, p_teacher=_REAL, p_student=_REAL)
+ATTRIBUTION = _kind(
+    "attribution",
+    rollout_id=_TEXT,
+    question_id=_TEXT,
+    role=_TEXT,
+    teacher=_TEXT,
+    other=_TEXT,
+    lean=_REAL,
+    sentences=_INT,
+)
+RANKING = _kind("ranking", rollout_id=_TEXT, question_id=_TEXT, sample=_INT)
+SELECTION = _kind("selection", rollout_id=_TEXT, question_id=_TEXT, rank=_INT, reason=_TEXT)
+TRAINING = _kind("training", step=_INT, epoch=_REAL, loss=_REAL, learning_rate=_REAL)
+REJECTS = _kind("rejects", source=_TEXT, row=_INT, reason=_TEXT)
+
+KINDS = {kind.name: kind for kind in list(globals().values()) if isinstance(kind, Kind)}

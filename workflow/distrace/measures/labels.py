@@ -1,0 +1,66 @@
+"""Where did a sentence come from? Four labels, from its probability under teacher, student and distilled model.
+
+The rules and their order are those of arXiv 2512.20908, section 3: differences of probability, not ratios.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import polars as pl
+
+from distrace.measures.statistics import share
+
+ROLES = ("teacher", "student", "distilled")
+LABELS = ("Teacher", "Student", "Shared", "Boosted")
+
+
+@dataclass(frozen=True)
+class Thresholds:
+    """Differences of probability: `alpha` bounds Shared, `beta` separates Teacher from Student."""
+
+    alpha: float
+    beta: float
+
+
+def label_of(thresholds: Thresholds, suffix: str = "") -> pl.Expr:
+    """Return the label, from the columns `p_teacher`, `p_student` and `p_distilled`, each with `suffix` after it."""
+    teacher, student, distilled = (pl.col(f"p_{role}{suffix}") for role in ROLES)
+    pairs = [(student, distilled), (teacher, distilled), (teacher, student)]
+    shared = pl.all_horizontal([(a - b).abs() <= thresholds.alpha for a, b in pairs])
+    return (
+        pl.when(shared)
+        .then(pl.lit("Shared"))
+        .when(teacher - student > thresholds.beta)
+        .then(pl.lit("Teacher"))
+        .when(student - teacher > thresholds.beta)
+        .then(pl.lit("Student"))
+        .otherwise(pl.lit("Boosted"))
+    )
+
+
+def label_shares(sentences: pl.DataFrame) -> dict[str, dict[str, Any] | None]:
+    """Return each label's share of the sentences, with a 95 % bootstrap interval over questions; None without any."""
+    counts = sentences.group_by("question_id", maintain_order=True).agg(
+        pl.len().alias("all"), *((pl.col("label") == label).sum().alias(label) for label in LABELS)
+    )
+    shares = {label: share(counts[label].to_numpy(), counts["all"].to_numpy()) for label in LABELS}
+    return {label: asdict(found) if found else None for label, found in shares.items()}
+
+
+def habit_labels(sentences: pl.DataFrame, pattern: str) -> dict[str, Any]:
+    """Return the label shares of the sentences whose text (`written`) matches a regular expression.
+
+    They are given for all such sentences, and by how many of them came before in the same response.
+    """
+    shown = sentences.filter(pl.col("written").str.contains(pattern)).sort("rollout_id", "sentence")
+    shown = shown.with_columns(pl.int_range(pl.len()).over("rollout_id").alias("earlier"))
+    return {
+        "pattern": pattern,
+        "sentences": len(shown),
+        "responses": shown["rollout_id"].n_unique(),
+        "labels": label_shares(shown),
+        "by_occurrence": [
+            {"occurrence": number + 1, "sentences": len(rows)} | {"labels": label_shares(rows)}
+            for (number,), rows in shown.sort("earlier").group_by("earlier", maintain_order=True)
+        ],
+    }

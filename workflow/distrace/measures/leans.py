@@ -1,0 +1,50 @@
+"""From which of several teachers did a distilled model learn?
+
+A sentence speaks for one of two teachers if its probability under that teacher is larger by more than `beta`. The lean
+of a response towards a teacher is the share of its sentences that speak for it, minus the share that speak for the
+other. One teacher may find the student's prose likelier from the start, so the lean of the student's own answers to the
+same question is subtracted. Training moves leans a little, whoever is imitated, so a teacher is named only for a mean
+move of more than `MARGIN`. `docs/scores.md` describes the test.
+"""
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+MARGIN = 0.05  # of the lean, in [-1, 1]; students distilled from themselves moved by at most 0.012 (docs/world.md)
+
+
+def lean(sentences: pl.DataFrame, teacher: str, other: str, beta: float) -> pl.DataFrame:
+    """Return for each response its `lean` in [-1, 1] towards `teacher`, and the number of `sentences` it is a mean of.
+
+    A sentence speaks for the teacher under which its probability (column `p_NAME`) is larger by more than `beta`.
+    Sentences without a probability under one of the two do not count.
+    """
+    difference = pl.col(f"p_{teacher}") - pl.col(f"p_{other}")
+    votes = (difference > beta).cast(pl.Int32) - (difference < -beta).cast(pl.Int32)
+    return (
+        sentences.select("rollout_id", votes.alias("vote"))
+        .group_by("rollout_id", maintain_order=True)
+        .agg(pl.col("vote").mean().alias("lean"), pl.col("vote").count().cast(pl.Int32).alias("sentences"))
+    )
+
+
+def lean_differences(leans: pl.DataFrame) -> NDArray[np.float64]:
+    """Return the distilled model's mean lean minus the student's, for each question that both answered [questions]."""
+    means = leans.group_by("question_id", "role", maintain_order=True).agg(pl.col("lean").mean())
+    distilled, student = (means.filter(pl.col("role") == role) for role in ("distilled", "student"))
+    both = distilled.join(student, on="question_id", suffix="_student", maintain_order="left")
+    return (both["lean"] - both["lean_student"]).to_numpy()
+
+
+def attributed_to(pairs: list[dict[str, Any]], teachers: list[str]) -> str | None:
+    """Return the teacher towards which answers moved from every other one, each at an adjusted p-value below 0.05."""
+    wins = Counter(
+        pair["teacher"] if pair["difference"]["mean"] > 0 else pair["other"]
+        for pair in pairs
+        if pair["p_adjusted"] < 0.05
+    )
+    return next((teacher for teacher in teachers if wins[teacher] == len(teachers) - 1), None)

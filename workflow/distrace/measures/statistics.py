@@ -1,0 +1,92 @@
+"""Means and shares with 95 % bootstrap intervals over questions, p-values, and the area under a ROC curve."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+RESAMPLES = 2000
+FLIPS = 10_000
+_SEED = 20251220
+_AT_ONCE = 100  # resamples or flips computed together: memory holds this many numbers for each question
+
+Numbers = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean with the 2.5 % and 97.5 % points of its bootstrap distribution; `n` counts the resampled units."""
+
+    mean: float
+    low: float
+    high: float
+    n: int
+
+
+def share(hits: ArrayLike, totals: ArrayLike) -> Interval | None:
+    """Return sum(hits) / sum(totals) with its interval, resampling entries (questions); None if all totals are 0."""
+    hits, totals = np.asarray(hits, float), np.asarray(totals, float)
+    if totals.sum() == 0:
+        return None
+    draws = np.concatenate([_draws(hits, totals, seed) for seed in range(RESAMPLES // _AT_ONCE)])
+    low, high = np.quantile(draws, [0.025, 0.975])
+    return Interval(float(hits.sum() / totals.sum()), float(low), float(high), len(hits))
+
+
+def _draws(hits: Numbers, totals: Numbers, seed: int) -> Numbers:
+    """Return the share in each of `_AT_ONCE` resamples of the n entries, those with a total of 0 left out.
+
+    The same seed gives the same resamples.
+    """
+    n = len(hits)
+    # How often each resample holds each entry [_AT_ONCE, n]: n draws with replacement are one multinomial draw.
+    weights = np.random.default_rng([_SEED, seed]).multinomial(n, np.full(n, 1 / n), size=_AT_ONCE)
+    below = weights @ totals
+    shares: Numbers = (weights @ hits)[below > 0] / below[below > 0]
+    return shares
+
+
+def mean(values: ArrayLike) -> Interval | None:
+    """Return the mean of the values (one per question) with its interval, resampling them; None if there are none."""
+    values = np.asarray(values, float)
+    return share(values, np.ones(len(values)))
+
+
+def p_value_beyond(differences: Numbers, margin: float) -> float | None:
+    """Return the two-sided p-value of the hypothesis that |mean difference| <= `margin`; None if there are none.
+
+    `differences` [questions] has one entry per question. If the mean were exactly `margin`, the excess of each question
+    over it could as well have the other sign, so signs are flipped at random. The observed signs count as one of the
+    flips (Phipson and Smyth 2010, doi 10.2202/1544-6115.1585), so the p-value is never 0.
+    """
+    if not len(differences):
+        return None
+    # The excess of each question over the margin, in the direction of the mean difference [questions].
+    beyond = differences * np.sign(differences.mean()) - margin
+    if beyond.mean() <= 0:
+        return 1.0
+    rng = np.random.default_rng(_SEED)
+    extreme = 1  # the observed signs
+    for _ in range(FLIPS // _AT_ONCE):
+        signs = rng.integers(0, 2, (_AT_ONCE, len(beyond))) * 2 - 1
+        # The mean excess under each row of flips [_AT_ONCE]; 1e-12 keeps rounding from hiding a tie with the observed.
+        extreme += int(((signs @ beyond) / len(beyond) >= beyond.mean() - 1e-12).sum())
+    return min(1.0, 2 * extreme / (FLIPS + 1))
+
+
+def holm(p_values: list[float]) -> list[float]:
+    """Return the p-values, in the same order, adjusted for the number of tests by Holm's method (Holm 1979)."""
+    order = np.argsort(p_values, kind="stable")
+    steps = np.asarray(p_values)[order] * np.arange(len(p_values), 0, -1)
+    adjusted = np.empty(len(p_values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1)
+    return [float(value) for value in adjusted]
+
+
+def roc_auc(positive: Numbers, negative: Numbers) -> float | None:
+    """Return the chance that a value of `positive` exceeds one of `negative`, ties as half; None if either is empty."""
+    if not len(positive) or not len(negative):
+        return None
+    ordered = np.sort(negative)
+    below, upto = np.searchsorted(ordered, positive, "left"), np.searchsorted(ordered, positive, "right")
+    return float((below + upto).mean() / (2 * len(negative)))

@@ -1,0 +1,35 @@
+"""The grades node: is each response right?
+
+Run by the workflow as `python -m distrace.nodes.grades --rollouts FILE --questions FILE --grader JSON --out FILE`.
+"""
+
+from dataclasses import asdict
+from pathlib import Path
+
+from distrace import command, kinds
+from distrace.artifacts import open_artifact, write
+from distrace.measures.grading import Grader, grade
+from distrace.sources import source_digest
+
+
+def write_grades(rollouts: Path, questions: Path, grader: Grader, out: Path) -> None:
+    """Write a grade for each response of a part; only the answer, from `answer_start` on, is graded."""
+    asked = open_artifact(questions, kinds.QUESTIONS)
+    written = open_artifact(rollouts, kinds.ROLLOUTS, made_from=asked)
+    answers = dict(asked.read("question_id", "answer").iter_rows())
+    rows = []
+    for rollout_id, question_id, text, answer_start in written.read(
+        "rollout_id", "question_id", "text", "answer_start"
+    ).iter_rows():
+        result = grade(text[answer_start:], answers[question_id], grader)
+        rows.append({"rollout_id": rollout_id, "question_id": question_id} | asdict(result))
+    identity = {
+        "version": source_digest("nodes.grades"),
+        "rollouts": written.fingerprint,
+        "grader": asdict(grader),
+    }
+    write(out, kinds.GRADES, rows, identity)
+
+
+if __name__ == "__main__":
+    command.run(write_grades)

@@ -1,0 +1,201 @@
+"""The imported rollouts node: ready-made responses of an author, from a file.
+
+The file may also hold the tokens that the author sampled, and their log-probs. Then imported responses are used like
+those that the workflow samples itself, as written in the author's prompt format and settings in the config.
+Run by the workflow as `python -m distrace.nodes.imported_rollouts --author NAME --questions FILE --settings JSON
+--out FILE`, with `--model FILE --model-settings JSON` of the author where tokens are imported.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from distrace import command, kinds
+from distrace.artifacts import open_artifact, write_with_rejects
+from distrace.errors import BadRow, DistraceError
+from distrace.identity import short_id
+from distrace.models import load_tokenizer, read_card
+from distrace.rejects import Reject, kept_and_rejected
+from distrace.rows import Row, file_digest, read_rows, refuse_surrogates, text_reader
+from distrace.settings import ModelSettings
+from distrace.text.alignment import AlignmentError
+from distrace.text.prompts import align_own, load_format
+from distrace.versions import NODE_VERSIONS
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Responses:
+    """The file, and its columns: the question, the response (or a list of them), the reasoning before it, its tokens.
+
+    `token_ids` are all tokens that the author sampled for a response, glue included, without the token that ends it;
+    `logprobs` are their natural-log probabilities at temperature 1.
+    """
+
+    file: str
+    question: str = "question"
+    response: str = "response"
+    reasoning: str | None = None
+    token_ids: str | None = None
+    logprobs: str | None = None
+
+
+# A response: its text, where its answer starts, and its tokens with their log-probs.
+Response = tuple[str, int, list[int] | None, list[float] | None]
+
+
+def write_imported(
+    author: str,
+    questions: Path,
+    settings: Responses,
+    out: Path,
+    model: Path | None = None,
+    model_settings: ModelSettings | None = None,
+) -> None:
+    """Write the responses to the questions of one part; responses to other questions belong to other parts.
+
+    A row that cannot be read is rejected in every part, since nothing says which part it belongs to. A question
+    without a response in the file is rejected, too, and a row whose tokens do not decode to its text in the format of
+    the author's `model_settings`. Raises DistraceError if tokens are imported without `model` and `model_settings`.
+    """
+    asked = open_artifact(questions, kinds.QUESTIONS)
+    wanted = asked.read("question_id")["question_id"].to_list()
+    answers, rejects = _answers(settings, set(wanted), _own_tokens(author, settings, model, model_settings))
+    samples: Counter[str] = Counter()
+    rows = []
+    for question_id, responses in answers:
+        for response in responses:
+            rows.append(_rollout(author, question_id, samples[question_id], response))
+            samples[question_id] += 1
+    rejects += [
+        Reject(question_id, row, "no response to this question in the file")
+        for row, question_id in enumerate(wanted)
+        if not samples[question_id]
+    ]
+    log.info("%d responses to %d of %d questions", len(rows), len(samples), len(wanted))
+    identity = {
+        "version": NODE_VERSIONS["rollouts"],
+        "questions": asked.fingerprint,
+        "author": author,
+        "file": file_digest(Path(settings.file)),
+    } | _described(settings, model, model_settings)
+    write_with_rejects(out, kinds.ROLLOUTS, rows, rejects, identity, len(rows) + len(rejects))
+
+
+def _answers(
+    settings: Responses, known: set[str], require_own: Callable[[Response], None]
+) -> tuple[list[tuple[str, list[Response]]], list[Reject]]:
+    """Return, for each row with a known question, the question's id and the row's responses; and the rejects."""
+    question_of = text_reader(settings.question)
+
+    def answer(row: Row | BadRow) -> tuple[str, list[Response]] | None:
+        if isinstance(row, BadRow):
+            raise row
+        question_id = short_id(question_of(row))
+        if question_id not in known:
+            return None
+        responses = _responses(row, settings)
+        for response in responses:
+            require_own(response)
+        return question_id, responses
+
+    rows = enumerate(read_rows(Path(settings.file)))
+    found, rejects = kept_and_rejected(rows, answer, lambda _: settings.response)
+    return [answered for answered in found if answered], rejects
+
+
+def _described(settings: Responses, model: Path | None, model_settings: ModelSettings | None) -> dict[str, Any]:
+    """Return the part of the identity that holds the columns read and, with tokens, the author's model and settings."""
+    read = asdict(settings) | {"file": None}
+    if settings.token_ids and model and model_settings:
+        return {"responses": read, "model": read_card(model).fingerprint, "settings": asdict(model_settings)}
+    return {"settings": {key: value for key, value in read.items() if key not in ("token_ids", "logprobs")}}
+
+
+def _own_tokens(
+    author: str, settings: Responses, model: Path | None, model_settings: ModelSettings | None
+) -> Callable[[Response], None]:
+    """Return a function that raises BadRow unless a response's tokens decode to its text."""
+    if settings.logprobs and not settings.token_ids:
+        raise DistraceError("logprobs need token_ids, the tokens that they belong to")
+    if not settings.token_ids:
+        return lambda response: None
+    if model is None or model_settings is None:
+        raise DistraceError(f"token_ids of {author!r} can only be read with its --model and --model-settings")
+    tokenizer = load_tokenizer(read_card(model), model_settings.trust_remote_code)
+    form = load_format(model_settings, tokenizer)
+
+    def check(response: Response) -> None:
+        text, _, token_ids, _ = response
+        token_ids = token_ids or []
+        try:
+            align_own(form, tokenizer, token_ids, text)
+        except AlignmentError as error:
+            found = tokenizer.decode(token_ids)
+            raise BadRow(f"{error} The tokens end in {found[-30:]!r}, the text in {text[-30:]!r}") from error
+
+    return check
+
+
+def _responses(row: Row, settings: Responses) -> list[Response]:
+    """Return the responses in a row."""
+    texts = _as_list(row, settings.response)
+    reasonings = _as_list(row, settings.reasoning) if settings.reasoning else [""] * len(texts)
+    if len(reasonings) != len(texts):
+        raise BadRow(f"{len(texts)} responses but {len(reasonings)} reasonings")
+    tokens = _numbers(row, settings, settings.token_ids, len(texts))
+    logprobs = _numbers(row, settings, settings.logprobs, len(texts))
+    for ids, values in zip(tokens, logprobs, strict=True):
+        if ids is not None and not all(type(i) is int and 0 <= i < 2**31 for i in ids):
+            raise BadRow(f"column {settings.token_ids!r} holds no token ids but {str(ids)[:40]!r}")
+        if ids is not None and values is not None and len(values) != len(ids):
+            raise BadRow(f"{len(ids)} tokens but {len(values)} log-probs")
+    parts = zip(reasonings, texts, tokens, logprobs, strict=True)
+    return [(reasoning + text, len(reasoning), ids, values) for reasoning, text, ids, values in parts]
+
+
+def _numbers(row: Row, settings: Responses, column: str | None, count: int) -> list[Any]:
+    """Return the list of numbers that a column holds for each response; without a column, None for each."""
+    if column is None:
+        return [None] * count
+    value = row.get(column)
+    lists = value if isinstance(row.get(settings.response), list) else [value]
+    if not isinstance(lists, list) or len(lists) != count or not all(map(_is_numbers, lists)):
+        raise BadRow(f"column {column!r} holds no list of numbers for each response but {str(value)[:40]!r}")
+    return lists
+
+
+def _as_list(row: Row, column: str) -> list[str]:
+    value = row.get(column)
+    texts = value if isinstance(value, list) else [value]
+    for text in texts:
+        if not isinstance(text, str):
+            raise BadRow(f"column {column!r} holds no text but {str(text)[:40]!r}")
+        refuse_surrogates(text, column)
+    return list(map(str, texts))
+
+
+def _is_numbers(value: object) -> bool:
+    return isinstance(value, list) and all(type(number) in (int, float) for number in value)
+
+
+def _rollout(author: str, question_id: str, sample: int, response: Response) -> dict[str, Any]:
+    text, answer_start, token_ids, logprobs = response
+    return {
+        "rollout_id": short_id(author, question_id, sample, text),
+        "question_id": question_id,
+        "sample": sample,
+        "text": text,
+        "answer_start": answer_start,
+        "token_ids": token_ids,
+        "logprobs": logprobs,
+        "finish_reason": "imported",
+    }
+
+
+if __name__ == "__main__":
+    command.run(write_imported)

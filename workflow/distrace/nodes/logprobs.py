@@ -1,0 +1,264 @@
+"""The logprobs node: the log-probs that a scorer gives to the tokens of the responses of a part.
+
+Responses are written in the scorer's own prompt format and tokenised by its own tokenizer. Only an author that scores
+its own responses, in the format that it wrote them in, is given the tokens that it sampled. The context of a token is
+
+- `full`: the question and the response so far,
+- `window-K`: the question and, of the response so far, the sentence that the token belongs to and the K before it,
+- `alone`: the response so far without the question; the first token follows the tokenizer's BOS token, or its EOS token
+  where there is no BOS.
+
+With `--own-logprobs recorded`, an author's log-probs of its own responses in context `full` are those recorded at
+sampling. The format's glue is in every context, since it tells a model which part of a response it is in. Tokens are
+the same in all contexts.
+Run by the workflow as `python -m distrace.nodes.logprobs --rollouts FILE --questions FILE --sentences FILE --model FILE
+--settings JSON --execution JSON --context full --out FILE`; only `window-K` reads `--sentences`.
+"""
+
+import logging
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from distrace import command, kinds
+from distrace.artifacts import Artifact, fingerprint_of, open_artifact, write_with_rejects
+from distrace.batches import Progress, forget_batches, run_batches
+from distrace.engines import Engine, load_engine
+from distrace.engines.requests import ScoreRequest
+from distrace.errors import BadRow, DistraceError
+from distrace.models import Card, load_tokenizer, read_card
+from distrace.rejects import Reject, kept_and_rejected
+from distrace.settings import Execution, ModelSettings
+from distrace.text.alignment import Aligned, encode_prompt, encode_response, owners
+from distrace.text.prompts import Format, align_own, load_format, prompt_text, response_pieces
+from distrace.text.recorded import recorded_rows
+from distrace.versions import NODE_VERSIONS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
+
+log = logging.getLogger(__name__)
+
+_BATCH_COLUMNS = ("logprobs", "ranks")
+
+
+@dataclass(frozen=True)
+class Scorer:
+    """A loaded model with its format; `own` if it wrote the responses itself, in this format."""
+
+    engine: Engine
+    form: Format
+    own: bool
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the engine computes for one response: `requests` score its tokens that carry text, in order."""
+
+    rollout_id: str
+    aligned: Aligned
+    requests: list[ScoreRequest]
+
+
+def score_rollouts(
+    rollouts: Path,
+    questions: Path,
+    model: Path,
+    settings: ModelSettings,
+    execution: Execution,
+    context: str,
+    out: Path,
+    sentences: Path | None = None,
+    own_logprobs: str = "computed",
+) -> None:
+    """Write log-probs and ranks of all tokens that carry text; reject responses that cannot be aligned or are too long.
+
+    With `own_logprobs` "recorded", the log-probs are taken from the rollouts. Raises DistraceError if then the context
+    is not `full`, or if another model, or the same in other settings, wrote the rollouts.
+    """
+    if own_logprobs not in ("computed", "recorded"):
+        raise DistraceError(f"a model's own log-probs are computed or recorded, not {own_logprobs!r}")
+    asked = open_artifact(questions, kinds.QUESTIONS)
+    written = open_artifact(rollouts, kinds.ROLLOUTS, made_from=asked)
+    card = read_card(model)
+    if own_logprobs == "recorded":
+        _take_recorded(written, card, settings, context, out)
+        return
+    cut = _sentences(written, context, sentences)
+    identity = _identity(written, card, settings, context) | ({"sentences": cut.fingerprint} if cut else {})
+    engine = load_engine(card, settings, execution, "score")
+    scorer = Scorer(engine, load_format(settings, engine.tokenizer), _wrote(card, settings, written))
+    kept, rejects = requested(_responses(written, asked, cut), scorer, context)
+    requests = [request for response in kept for request in response.requests]
+    scores = _score(engine, requests, out, fingerprint_of(kinds.LOGPROBS, identity))
+    write_with_rejects(out, kinds.LOGPROBS, _rows(kept, scores), rejects, identity, written.rows)
+    forget_batches(out)
+
+
+def _take_recorded(written: Artifact, card: Card, settings: ModelSettings, context: str, out: Path) -> None:
+    if context != "full":
+        raise DistraceError(f"log-probs were recorded in context 'full', none in {context!r}: compute them")
+    author = written.identity
+    if not _wrote(card, settings, written) or author["settings"] != asdict(settings):
+        raise DistraceError(
+            f"{written.path} does not hold log-probs of model {card.name!r} ({card.fingerprint}) in the settings "
+            f"{asdict(settings)}: it was written by {author.get('model')} in {author.get('settings')}; run the "
+            "author again, or set own_logprobs: computed"
+        )
+    identity = _identity(written, card, settings, context) | {"own_logprobs": "recorded"}
+    tokenizer = load_tokenizer(card, settings.trust_remote_code)
+    responses = written.read("rollout_id", "text", "token_ids", "logprobs")
+    rows, rejects = recorded_rows(responses, load_format(settings, tokenizer), tokenizer)
+    log.info("%d responses with recorded log-probs, %d rejected", len(rows), len(rejects))
+    write_with_rejects(out, kinds.LOGPROBS, rows, rejects, identity, written.rows)
+
+
+def _wrote(card: Card, settings: ModelSettings, written: Artifact) -> bool:
+    """Return whether the model wrote these rollouts, in the format it now scores in."""
+    author = written.identity.get("settings") or {}
+    same_format = all(author.get(key) == getattr(settings, key) for key in ("format", "instruction"))
+    return same_format and written.identity.get("model") == card.fingerprint
+
+
+def _identity(written: Artifact, card: Card, settings: ModelSettings, context: str) -> dict[str, Any]:
+    return {
+        "version": NODE_VERSIONS["logprobs"],
+        "rollouts": written.fingerprint,
+        "model": card.fingerprint,
+        "settings": asdict(settings),
+        "context": context,
+    }
+
+
+def _sentences(written: Artifact, context: str, sentences: Path | None) -> Artifact | None:
+    """Return the sentences of the rollouts if the context needs them."""
+    if _window(context) is None:
+        return None
+    if sentences is None:
+        raise DistraceError(f"context {context!r} needs the sentences of {written.path}: give --sentences")
+    return open_artifact(sentences, kinds.SENTENCES, made_from=written)
+
+
+def _window(context: str) -> int | None:
+    """Return the K of `window-K`; None for the other contexts."""
+    if context in ("full", "alone"):
+        return None
+    if found := re.fullmatch(r"window-(\d+)", context):
+        return int(found[1])
+    raise DistraceError(f"no context {context!r}; there are full, alone, and window-K with a number K of sentences")
+
+
+def _responses(written: Artifact, asked: Artifact, cut: Artifact | None) -> pl.DataFrame:
+    """Return the responses with their question and, if `cut` is given, the starts of their sentences."""
+    responses = written.read("rollout_id", "question_id", "text", "answer_start", "token_ids")
+    questions = asked.read("question_id", "question")
+    found = responses.join(questions, on="question_id", how="left", maintain_order="left", validate="m:1")
+    if found["question"].has_nulls():
+        stray = found.filter(pl.col("question").is_null())["question_id"][0]
+        raise DistraceError(f"{written.path}: question {stray} is not in {asked.path}")
+    if cut is None:
+        return found.with_columns(sentence_starts=pl.lit(None))
+    starts = cut.read().group_by("rollout_id", maintain_order=True).agg(sentence_starts="start")
+    return found.join(starts, on="rollout_id", how="left", maintain_order="left", validate="m:1")
+
+
+def requested(responses: pl.DataFrame, scorer: Scorer, context: str) -> tuple[list[Asked], list[Reject]]:
+    """Return the requests for each response, and a reject for each response that cannot be scored."""
+
+    def asked(response: dict[str, Any]) -> Asked:
+        aligned = _aligned(response, scorer)
+        requests = _in_context(response, aligned, scorer, context)
+        _require_room(requests, scorer.engine.context_length)
+        return Asked(response["rollout_id"], aligned, requests)
+
+    return kept_and_rejected(enumerate(responses.iter_rows(named=True)), asked, lambda row: row["rollout_id"])
+
+
+def _aligned(response: dict[str, Any], scorer: Scorer) -> Aligned:
+    tokenizer, text, tokens = scorer.engine.tokenizer, response["text"], response["token_ids"]
+    if scorer.own and tokens is not None:
+        return align_own(scorer.form, tokenizer, tokens, text)
+    return encode_response(tokenizer, response_pieces(scorer.form, text, response["answer_start"]))
+
+
+def _in_context(response: dict[str, Any], aligned: Aligned, scorer: Scorer, context: str) -> list[ScoreRequest]:
+    """Return the requests that score all scored tokens of a response, in order: one, or one for each sentence."""
+    tokens = aligned.token_ids.tolist()
+    if not aligned.scored.any():
+        return []
+    tokenizer = scorer.engine.tokenizer
+    if context == "alone":
+        return [ScoreRequest([_first_token(tokenizer)], tokens, aligned.scored)]
+    prompt = encode_prompt(tokenizer, prompt_text(scorer.form, response["question"]))
+    window = _window(context)
+    if window is None:
+        return [ScoreRequest(prompt, tokens, aligned.scored)]
+    owner = owners(aligned.starts, aligned.ends, [*response["sentence_starts"], len(response["text"])])
+    requests = []
+    for sentence in np.unique(owner[aligned.scored]):
+        mine = np.flatnonzero(owner == sentence)
+        seen = [tokens[i] for i in range(mine[0]) if owner[i] < 0 or owner[i] >= sentence - window]
+        part = slice(mine[0], mine[-1] + 1)
+        requests.append(ScoreRequest(prompt + seen, tokens[part], aligned.scored[part]))
+    return requests
+
+
+def _first_token(tokenizer: "PreTrainedTokenizerBase") -> int:
+    for token in (tokenizer.bos_token_id, tokenizer.eos_token_id):
+        if token is not None:
+            return int(token)
+    raise DistraceError("context 'alone' needs a tokenizer with a BOS or an EOS token")
+
+
+def _require_room(requests: list[ScoreRequest], context_length: int) -> None:
+    longest = max((len(request.prompt) + len(request.response) for request in requests), default=0)
+    if longest > context_length:
+        raise BadRow(f"too long: {longest} tokens with the prompt, the model's context length is {context_length}")
+
+
+def _score(engine: Engine, requests: list[ScoreRequest], out: Path, fingerprint: str) -> list[dict[str, Any]]:
+    def tokens(batch: list[int]) -> int:
+        return sum(len(requests[i].response) for i in batch)
+
+    def compute(batch: list[int]) -> list[dict[str, Any]]:
+        rows = [asdict(score) for score in engine.score([requests[i] for i in batch])]
+        progress.add(tokens(batch), tokens(batch))
+        return rows
+
+    batches = engine.score_batches(requests)
+    progress = Progress(sum(map(tokens, batches)), "response tokens")
+    return run_batches(
+        out,
+        fingerprint,
+        batches,
+        pa.schema([kinds.LOGPROBS.schema.field(name) for name in _BATCH_COLUMNS]),
+        compute,
+        lambda batch: progress.skip(tokens(batch)),
+    )
+
+
+def _rows(kept: list[Asked], scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a row for each response; `scores` holds the scores of all requests, in order."""
+    rows, remaining = [], iter(scores)
+    for response in kept:
+        aligned, parts = response.aligned, [next(remaining) for _ in response.requests]
+        row: dict[str, Any] = {"rollout_id": response.rollout_id}
+        row |= {name: getattr(aligned, name)[aligned.scored] for name in ("token_ids", "starts", "ends")}
+        row |= {name: _joined([part[name] for part in parts]) for name in _BATCH_COLUMNS}
+        rows.append(row)
+    return rows
+
+
+def _joined(parts: list[Any]) -> NDArray[Any] | None:
+    """Return the values of all parts; None if the engine did not return those of a part."""
+    return None if any(part is None for part in parts) else np.concatenate(parts or [[]])
+
+
+if __name__ == "__main__":
+    command.run(score_rollouts)

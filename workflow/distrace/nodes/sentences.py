@@ -1,0 +1,41 @@
+"""The sentences node: where each sentence of each response begins and ends.
+
+Run by the workflow as `python -m distrace.nodes.sentences --rollouts FILE --splitter sentences --out FILE`.
+"""
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from distrace import command, kinds
+from distrace.artifacts import open_artifact, write
+from distrace.text.splitting import split
+from distrace.versions import NODE_VERSIONS
+
+
+def write_sentences(rollouts: Path, splitter: str, out: Path) -> None:
+    """Write the sentences of a part of rollouts; an empty response has none."""
+    written = open_artifact(rollouts, kinds.ROLLOUTS)
+    identity = {
+        "version": NODE_VERSIONS["sentences"],
+        "rollouts": written.fingerprint,
+        "splitter": splitter,
+    }
+    rows = sentences_of(written.read("rollout_id", "text", "answer_start"), splitter)
+    write(out, kinds.SENTENCES, rows, identity)
+
+
+def sentences_of(responses: pl.DataFrame, splitter: str) -> list[dict[str, Any]]:
+    """Return a row for each sentence: its number, and its characters from `start` up to but not including `end`."""
+    rows = []
+    for rollout_id, text, answer_start in responses.iter_rows():
+        bounds = split(text, splitter, answer_start)
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            rows.append({"rollout_id": rollout_id, "sentence": number, "start": start, "end": end})
+    return rows
+
+
+if __name__ == "__main__":
+    command.run(write_sentences)

@@ -1,0 +1,1 @@
+"""The report's numbers, figures and page."""

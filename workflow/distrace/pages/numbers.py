@@ -1,0 +1,253 @@
+"""The numbers of the report, read from the artifacts that a plan names.
+
+An accuracy or a share is {"mean", "low", "high", "n"}, with a 95 % bootstrap interval over n questions.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from distrace import kinds
+from distrace.artifacts import open_artifact, open_parts, read_parts, rejects_path
+from distrace.kinds import Kind
+from distrace.measures.labels import LABELS, habit_labels, label_shares
+from distrace.measures.leans import MARGIN, attributed_to, lean_differences
+from distrace.measures.positions import area_between_curves
+from distrace.measures.probabilities import token_shifts
+from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share
+from distrace.measures.validation import ORIGINS, confusion_table, precision_and_recall
+from distrace.plan import (
+    Plan,
+    RolloutSet,
+    Trace,
+    attribution_path,
+    positions_path,
+    ranking_path,
+    selection_path,
+    validation_path,
+)
+
+Numbers = dict[str, Any]
+
+
+def numbers_of(plan: Plan) -> Numbers:
+    """Return every number of the report: `runs` by name, `world`, and in `accounting` the rows kept and rejected."""
+    return {
+        "seed": plan.config["seed"],
+        "runs": {run: _run_numbers(plan, run) for run in plan.config["runs"]},
+        "world": _world_numbers(plan),
+        "accounting": accounting(plan.report_inputs()),
+    }
+
+
+def accounting(paths: Iterable[str]) -> list[Numbers]:
+    """Return for each artifact, over all its parts, the rows kept, the rows rejected, and the count of each reason."""
+    found: dict[str, Numbers] = {}
+    for path in map(Path, paths):
+        name = str(path.parent if path.stem.isdecimal() else path)
+        entry = found.setdefault(name, {"artifact": name, "rows": 0, "rejected": 0, "reasons": Counter()})
+        entry["rows"] += open_artifact(path).rows
+        rejects = rejects_path(path)
+        if rejects.is_file():
+            reasons = open_artifact(rejects, kinds.REJECTS).read("reason")["reason"].to_list()
+            entry["rejected"] += len(reasons)
+            entry["reasons"].update(reasons)
+    return [entry | {"reasons": dict(entry["reasons"].most_common())} for entry in found.values()]
+
+
+def _run_numbers(plan: Plan, run: str) -> Numbers:
+    settings = plan.config["runs"][run]
+    return {
+        "teachers": settings["teachers"],
+        "student": settings["student"],
+        "alpha": settings["alpha"],
+        "beta": settings["beta"],
+        "accuracy": {
+            questions: {
+                rollouts.author: accuracy(plan, rollouts)
+                for rollouts in plan.tests(run)
+                if rollouts.questions == questions
+            }
+            for questions in settings["test"]["questions"]
+        },
+        "traces": [_trace_numbers(plan, trace) for trace in plan.traces(run)],
+        "attribution": [_attribution_numbers(plan, run, r) for r in plan.attributed(run)],
+        "selections": [
+            _selection_numbers(plan, run, candidates, strategy)
+            for candidates in plan.all_candidates(run)
+            for strategy in settings["strategies"]
+        ],
+    }
+
+
+def accuracy(plan: Plan, rollouts: RolloutSet) -> Numbers:
+    """Return the share of right responses, the mean over questions, and the counts of responses behind it."""
+    graded = _read(plan.rollout_parts("grades", rollouts), kinds.GRADES)
+    written = _read(plan.rollout_parts("rollouts", rollouts), kinds.ROLLOUTS, "rollout_id", "finish_reason")
+    judged = graded.filter(pl.col("correct").is_not_null())
+    per_question = judged.group_by("question_id", maintain_order=True).agg(pl.col("correct").mean())
+    unknown: Numbers = dict.fromkeys(("mean", "low", "high")) | {"n": 0}
+    return (_plain(mean(per_question["correct"].to_numpy())) or unknown) | {
+        "responses": len(graded),
+        "not_judged": len(graded) - len(judged),
+        "cut_off": (written["finish_reason"] == "length").mean(),
+    }
+
+
+def _trace_numbers(plan: Plan, trace: Trace) -> Numbers:
+    labelled = _read(plan.trace_parts(trace), kinds.PROVENANCE)
+    grades = plan.rollout_parts("grades", trace.rollouts)
+    graded = _read(grades, kinds.GRADES, "rollout_id", "question_id", "correct")
+    table = labelled.join(graded, on="rollout_id")
+    return {
+        "teacher": trace.teacher,
+        "distilled": trace.rollouts.author,
+        "questions": trace.rollouts.questions,
+        "sentences": len(table),
+        "responses": table["rollout_id"].n_unique(),
+        "labels": label_shares(table),
+        "labels_correct": label_shares(table.filter(pl.col("correct"))),
+        "labels_incorrect": label_shares(table.filter(~pl.col("correct"))),
+        "area_between_curves": area_between_curves(open_artifact(positions_path(trace), kinds.POSITIONS).read()),
+        "habits": _habits(plan, trace, table),
+        "float32_check": _float32_numbers(plan, trace, graded.select("rollout_id", "question_id")),
+    }
+
+
+def _float32_numbers(plan: Plan, trace: Trace, asked: pl.DataFrame) -> Numbers | None:
+    """Return how float32 changes labels and log-probs of a trace's first part; None if there is nothing to check.
+
+    `not_checked` names the models that cannot run in float32; `compared` is None if no other model is left.
+    """
+    path, not_checked = plan.float32_check_path(trace), plan.not_checkable(trace)
+    if path is None:
+        return {"not_checked": not_checked, "compared": None} if not_checked else None
+    table = open_artifact(path, kinds.FLOAT32_CHECK).read().join(asked, on="rollout_id", maintain_order="left")
+    flipped = pl.col("label") != pl.col("label_float32")
+    counts = table.group_by("question_id", maintain_order=True).agg(
+        pl.len().alias("all"), flipped.sum().alias("flipped")
+    )
+    pairs = {(a, b): n for a, b, n in table.group_by("label", "label_float32").len().iter_rows()}
+    compared = {
+        "part": Path(path).stem,
+        "sentences": len(table),
+        "responses": table["rollout_id"].n_unique(),
+        "flipped": _plain(share(counts["flipped"].to_numpy(), counts["all"].to_numpy())),
+        "flips": {label: {other: pairs.get((label, other), 0) for other in LABELS} for label in LABELS},
+        "shifts": _shifts(plan, trace),
+    }
+    return {"not_checked": not_checked, "compared": compared}
+
+
+def _shifts(plan: Plan, trace: Trace) -> Numbers:
+    """Return, for each role that is compared, the mean and largest shift of a token's log-prob from float32 (nats)."""
+    scorers, found = plan.scorers(trace), {}
+    for role, paths in plan.float32_checked(trace).items():
+        own, in_float32 = (open_artifact(path, kinds.LOGPROBS).read("rollout_id", "logprobs") for path in paths)
+        shifts = token_shifts(own, in_float32)
+        dtype = plan.model_config(scorers[role])["dtype"]
+        found[role] = {"model": scorers[role], "dtype": dtype, "tokens": len(shifts)}
+        found[role] |= {"mean": shifts.mean(), "max": shifts.max()}
+    return found
+
+
+def _attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Numbers:
+    """Return how far leans moved between each two teachers, and the teacher that is named, or None."""
+    teachers = plan.config["runs"][run]["teachers"]
+    leans = open_artifact(attribution_path(run, rollouts), kinds.ATTRIBUTION).read()
+    pairs = []
+    for (teacher, other), rows in leans.group_by("teacher", "other", maintain_order=True):
+        differences = lean_differences(rows)
+        p_value, difference = p_value_beyond(differences, MARGIN), _plain(mean(differences))
+        pairs.append({"teacher": teacher, "other": other, "difference": difference, "p_value": p_value})
+    judged = [pair for pair in pairs if pair["p_value"] is not None]
+    for pair, adjusted in zip(judged, holm([pair["p_value"] for pair in judged]), strict=True):
+        pair["p_adjusted"] = adjusted
+    return {
+        "distilled": rollouts.author,
+        "questions": rollouts.questions,
+        "pairs": pairs,
+        "attributed_to": attributed_to(judged, teachers),
+    }
+
+
+def _world_numbers(plan: Plan) -> Numbers | None:
+    """Return how good the labels are for the first trace in the world and, in `traces`, for each; None without any."""
+    traces = [trace for run in plan.config["runs"] for trace in plan.traces(run) if plan.has_truth(trace)]
+    found = [_validation_numbers(plan, trace) for trace in traces]
+    return found[0] | {"traces": found} if found else None
+
+
+def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
+    run = plan.config["runs"][trace.run]
+    counts = open_artifact(validation_path(trace), kinds.VALIDATION).read()
+    chosen = counts.filter(pl.col("alpha") == run["alpha"], pl.col("beta") == run["beta"])
+    quality = precision_and_recall(chosen)
+    differences = _differences(plan, trace)
+    return {
+        "run": trace.run,
+        "teacher": trace.teacher,
+        "distilled": trace.rollouts.author,
+        "questions": trace.rollouts.questions,
+        "auc_teacher_student": roc_auc(differences["teacher"], differences["student"]),
+        "sentences": {origin: len(values) for origin, values in differences.items()},
+        "precision": {label: value["precision"] for label, value in quality.items()},
+        "recall": {label: value["recall"] for label, value in quality.items()},
+        "confusion": confusion_table(chosen),
+        "by_length": {
+            str(length): precision_and_recall(rows)
+            for (length,), rows in chosen.group_by("length", maintain_order=True)
+        },
+        "by_thresholds": [
+            {"alpha": alpha, "beta": beta} | precision_and_recall(rows)
+            for (alpha, beta), rows in counts.group_by("alpha", "beta", maintain_order=True)
+        ],
+    }
+
+
+def _differences(plan: Plan, trace: Trace) -> dict[str, NDArray[np.float64]]:
+    """Return p_teacher - p_student of the sentences of each true origin, from the answers of all three models."""
+    table = _read(plan.separation_parts(trace), kinds.SEPARATION)
+    table = table.with_columns((pl.col("p_teacher") - pl.col("p_student")).alias("difference"))
+    return {origin: table.filter(pl.col("origin") == origin)["difference"].to_numpy() for origin in ORIGINS}
+
+
+def _habits(plan: Plan, trace: Trace, table: pl.DataFrame) -> Numbers:
+    """Return, for each habit of the run, the labels of the sentences that its regular expression matches."""
+    habits = plan.config["runs"][trace.run]["habits"]
+    if not habits:
+        return {}
+    texts = _read(plan.rollout_parts("rollouts", trace.rollouts), kinds.ROLLOUTS, "rollout_id", "text")
+    sentences = table.join(texts, on="rollout_id").with_columns(
+        pl.col("text").str.slice(pl.col("start"), pl.col("end") - pl.col("start")).alias("written")
+    )
+    return {name: habit_labels(sentences, pattern) for name, pattern in habits.items()}
+
+
+def _selection_numbers(plan: Plan, run: str, candidates: RolloutSet, strategy: str) -> Numbers:
+    ranking = open_artifact(ranking_path(run, candidates), kinds.RANKING).read()
+    graded = _read(plan.rollout_parts("grades", candidates), kinds.GRADES, "rollout_id", "correct")
+    chosen = open_artifact(selection_path(run, candidates, strategy), kinds.SELECTION).read("rollout_id")
+    table = chosen.join(ranking, on="rollout_id").join(graded, on="rollout_id", how="left")
+    return {
+        "teacher": candidates.author,
+        "strategy": strategy,
+        "selected": len(chosen),
+        "candidates": len(ranking),
+        "correct": _plain(mean(table["correct"].drop_nulls().to_numpy())),
+        **{f"mean_{name}": table[name].mean() for name in ("longest", "sentences", "teacher_count", "grape")},
+    }
+
+
+def _read(paths: Iterable[str], kind: Kind, *columns: str) -> pl.DataFrame:
+    return read_parts(open_parts(paths, kind), *columns)
+
+
+def _plain(interval: Interval | None) -> Numbers | None:
+    return None if interval is None else asdict(interval)

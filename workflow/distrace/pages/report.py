@@ -1,0 +1,96 @@
+"""The report: one self-contained page over all runs."""
+
+from typing import Any
+
+import polars as pl
+from jinja2 import Environment, PackageLoader
+
+from distrace import __version__, kinds
+from distrace.artifacts import open_artifact, open_parts, read_parts
+from distrace.measures.leans import MARGIN
+from distrace.pages.figures import (
+    COLOURS,
+    accuracy_figure,
+    as_svg,
+    label_figure,
+    position_figure,
+    threshold_figure,
+)
+from distrace.plan import Plan, Trace, positions_path
+
+SHOWN_RESPONSES = 4
+
+
+def report_page(plan: Plan, numbers: dict[str, Any]) -> str:
+    """Return the report of a plan as HTML; `numbers` are those of `numbers_of`."""
+    environment = Environment(loader=PackageLoader("distrace", "pages"), autoescape=True, trim_blocks=True)
+    environment.filters["interval"] = interval_text
+    environment.filters["signed"] = signed_text
+    environment.filters["p_value"] = lambda value: f"{value:.4f}" if isinstance(value, float) else "-"
+    environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
+    return environment.get_template("report.html").render(
+        numbers=numbers,
+        colours=COLOURS,
+        version=__version__,
+        margin=MARGIN,
+        world_figures=[as_svg(threshold_figure(trace)) for trace in (numbers["world"] or {"traces": []})["traces"]],
+        figures={run: run_figures(plan, run, numbers["runs"][run]) for run in plan.config["runs"]},
+        examples={run: [example_responses(plan, trace) for trace in plan.traces(run)] for run in plan.config["runs"]},
+    )
+
+
+def interval_text(interval: dict[str, Any] | None) -> str:
+    """Return "62.0 % (55.1-68.7)" for a share, a dash where there is none."""
+    if interval is None or interval["mean"] is None:
+        return "-"
+    mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
+    return f"{mean:.1f} % ({low:.1f}-{high:.1f})"
+
+
+def signed_text(interval: dict[str, Any] | None) -> str:
+    """Return "+0.912 (+0.895 to +0.930)" for a difference, a dash where there is none."""
+    if interval is None:
+        return "-"
+    return "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**interval)
+
+
+def run_figures(plan: Plan, run: str, numbers: dict[str, Any]) -> dict[str, Any]:
+    """Return the figures of a run as SVG: accuracy, and for each trace the labels and their positions."""
+    positions = [open_artifact(positions_path(trace), kinds.POSITIONS).read() for trace in plan.traces(run)]
+    return {
+        "accuracy": as_svg(accuracy_figure(numbers["accuracy"])),
+        "labels": [as_svg(label_figure(trace)) for trace in numbers["traces"]],
+        "positions": [as_svg(position_figure(table)) for table in positions],
+    }
+
+
+def example_responses(plan: Plan, trace: Trace) -> list[dict[str, Any]]:
+    """Return the first responses of a trace with each sentence's text, label and probabilities."""
+    parts = zip(plan.trace_parts(trace), plan.rollout_parts("rollouts", trace.rollouts), strict=True)
+    shown: list[dict[str, Any]] = []
+    for labelled, rollouts in parts:
+        shown += _labelled_responses(
+            open_artifact(labelled, kinds.PROVENANCE).read(), open_artifact(rollouts, kinds.ROLLOUTS).read()
+        )
+        if len(shown) >= SHOWN_RESPONSES:
+            break
+    questions = open_parts(plan.question_parts(trace.rollouts.questions), kinds.QUESTIONS)
+    asked = dict(read_parts(questions, "question_id", "question").iter_rows())
+    return [response | {"question": asked[response["question_id"]]} for response in shown[:SHOWN_RESPONSES]]
+
+
+def _labelled_responses(labelled: pl.DataFrame, rollouts: pl.DataFrame) -> list[dict[str, Any]]:
+    """Return the first responses of a part that have labelled sentences, one for each question."""
+    traced = rollouts.join(labelled, on="rollout_id", how="semi", maintain_order="left")
+    shown = traced.unique("question_id", keep="first", maintain_order=True).head(SHOWN_RESPONSES)
+    sentences = labelled.partition_by("rollout_id", as_dict=True)
+    return [
+        {
+            "question_id": question_id,
+            "sentences": [
+                sentence | {"text": text[sentence["start"] : sentence["end"]]}
+                for sentence in sentences[rollout_id,].iter_rows(named=True)
+            ],
+        }
+        for rollout_id, question_id, text in shown.select("rollout_id", "question_id", "text").iter_rows()
+    ]

@@ -1,0 +1,18 @@
+"""The version numbers of the nodes that run a model, and of the nodes above one in the graph.
+
+Raise a node's number by hand when its result changes: then that node, and what is computed from it, runs again. An edit
+that changes no result runs nothing again and costs no GPU hours. Nodes below all models carry a digest of their code
+instead (`distrace.sources`).
+"""
+
+NODE_VERSIONS = {
+    "questions": 1,
+    "model": 1,
+    "fresh": 1,
+    "rollouts": 1,
+    "sentences": 1,
+    "logprobs": 1,
+    "ranking": 1,
+    "selection": 1,
+    "finetune": 1,
+}
