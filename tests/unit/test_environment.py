@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from distrace import __version__
+
 ROOT = Path(__file__).parents[2]
 LOCKS = ["requirements.lock", "requirements-benchmark.lock"]
 
@@ -71,3 +73,15 @@ def test_the_environments_of_vllm_have_the_pins_of_the_lock_but_for_what_vllm_br
     for environment in (on_gpu, on_cpu):
         assert environment
         assert environment == {name: locked()[name] for name in environment}
+
+
+def test_the_workflow_asks_for_the_snakemake_that_the_project_asks_for():
+    project = (ROOT / "pyproject.toml").read_text()
+    [asked] = re.findall(r'min_version\("(.+)"\)', (ROOT / "workflow/Snakefile").read_text())
+    assert f'"snakemake>={asked}"' in project
+
+
+def test_the_version_to_cite_and_the_last_one_of_the_changelog_are_that_of_the_package():
+    assert yaml.safe_load((ROOT / "CITATION.cff").read_text())["version"] == __version__
+    [newest, *_] = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert newest == __version__
