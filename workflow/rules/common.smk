@@ -28,6 +28,14 @@ except DistraceError as error:
     raise WorkflowError(str(error))
 
 
+# Who wrote, on which questions, with which sampling; and such a set under the settings of a run and one of its teachers.
+# Snakemake's own `pathvars` would do, but wildcards inside them escape the constraints of rules (9.27).
+ROLLOUT_SET = "{author}/{questions}/{sampling}"
+ROLLOUT_PART = f"{ROLLOUT_SET}/{{part}}"
+TRACE = f"{{run}}/{{teacher}}/{ROLLOUT_SET}"
+TRACE_PART = f"{TRACE}/{{part}}"
+
+
 wildcard_constraints:
     author="[^/]+",
     context="[^/]+",

@@ -4,14 +4,14 @@
 rule logprobs:
     input:
         model=lambda w: planning.model_path(w.scorer),
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         questions="results/questions/{questions}/{part}.arrow",
         sentences=lambda w: sentences_of(w) if w.context.startswith("window") else [],
     output:
-        logprobs="results/logprobs/{scorer}/{context}/<rollout_set>/{part}.arrow",
-        rejects="results/logprobs/{scorer}/{context}/<rollout_set>/{part}.rejects.arrow",
+        logprobs=f"results/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.arrow",
+        rejects=f"results/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.rejects.arrow",
     log:
-        "logs/logprobs/{scorer}/{context}/<rollout_set>/{part}.log",
+        f"logs/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.log",
     conda:
         engine_environment("scorer")
     threads: of_model("scorer", "threads")

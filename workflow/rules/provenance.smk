@@ -3,16 +3,16 @@
 
 rule provenance:
     input:
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         sentences=sentences_of,
         teacher=traced_logprobs("teacher"),
         student=traced_logprobs("student"),
         distilled=traced_logprobs("distilled"),
     output:
-        provenance="results/provenance/<trace>/{part}.arrow",
-        rejects="results/provenance/<trace>/{part}.rejects.arrow",
+        provenance=f"results/provenance/{TRACE_PART}.arrow",
+        rejects=f"results/provenance/{TRACE_PART}.rejects.arrow",
     log:
-        "logs/provenance/<trace>/{part}.log",
+        f"logs/provenance/{TRACE_PART}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
@@ -26,15 +26,15 @@ rule provenance:
 
 rule float32_check:
     input:
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         sentences=sentences_of,
         own=checked_logprobs(in_float32=False),
         float32=checked_logprobs(in_float32=True),
     output:
-        checked="results/float32_check/<trace>/{part}.arrow",
-        rejects="results/float32_check/<trace>/{part}.rejects.arrow",
+        checked=f"results/float32_check/{TRACE_PART}.arrow",
+        rejects=f"results/float32_check/{TRACE_PART}.rejects.arrow",
     log:
-        "logs/float32_check/<trace>/{part}.log",
+        f"logs/float32_check/{TRACE_PART}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
@@ -51,9 +51,9 @@ rule positions:
         provenance=lambda w: plan.trace_parts(trace(w)),
         grades=parts_of("grades"),
     output:
-        "results/positions/<trace>.arrow",
+        f"results/positions/{TRACE}.arrow",
     log:
-        "logs/positions/<trace>.log",
+        f"logs/positions/{TRACE}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
@@ -67,10 +67,10 @@ rule attribution:
     input:
         unpack(attribution_data),
     output:
-        attribution="results/attribution/{run}/<rollout_set>.arrow",
-        rejects="results/attribution/{run}/<rollout_set>.rejects.arrow",
+        attribution=f"results/attribution/{{run}}/{ROLLOUT_SET}.arrow",
+        rejects=f"results/attribution/{{run}}/{ROLLOUT_SET}.rejects.arrow",
     log:
-        "logs/attribution/{run}/<rollout_set>.log",
+        f"logs/attribution/{{run}}/{ROLLOUT_SET}.log",
     conda:
         "../../envs/distrace.yaml"
     params:

@@ -6,10 +6,10 @@ rule rollouts:
         model="results/models/{author}/model.json",
         questions="results/questions/{questions}/{part}.arrow",
     output:
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
-        rejects="results/rollouts/<rollout_set>/{part}.rejects.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
+        rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
     log:
-        "logs/rollouts/<rollout_set>/{part}.log",
+        f"logs/rollouts/{ROLLOUT_PART}.log",
     wildcard_constraints:
         sampling=names(plan.samplings(imported=False)),
     conda:
@@ -33,10 +33,10 @@ rule imported_rollouts:
         model=lambda w: planning.model_path(w.author) if author_of_tokens(w) else [],
         questions="results/questions/{questions}/{part}.arrow",
     output:
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
-        rejects="results/rollouts/<rollout_set>/{part}.rejects.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
+        rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
     log:
-        "logs/rollouts/<rollout_set>/{part}.log",
+        f"logs/rollouts/{ROLLOUT_PART}.log",
     wildcard_constraints:
         sampling=names(plan.samplings(imported=True)),
     conda:
@@ -52,11 +52,11 @@ rule imported_rollouts:
 
 rule sentences:
     input:
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
     output:
-        "results/sentences/{splitter}/<rollout_set>/{part}.arrow",
+        f"results/sentences/{{splitter}}/{ROLLOUT_PART}.arrow",
     log:
-        "logs/sentences/{splitter}/<rollout_set>/{part}.log",
+        f"logs/sentences/{{splitter}}/{ROLLOUT_PART}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
@@ -68,12 +68,12 @@ rule sentences:
 
 rule grades:
     input:
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         questions="results/questions/{questions}/{part}.arrow",
     output:
-        "results/grades/<rollout_set>/{part}.arrow",
+        f"results/grades/{ROLLOUT_PART}.arrow",
     log:
-        "logs/grades/<rollout_set>/{part}.log",
+        f"logs/grades/{ROLLOUT_PART}.log",
     conda:
         "../../envs/distrace.yaml"
     resources:

@@ -8,10 +8,10 @@ rule ranking:
         teacher=lambda w: plan.logprobs_parts(w.author, rollout_set(w)),
         student=lambda w: plan.logprobs_parts(student_of(w), rollout_set(w)),
     output:
-        ranking="results/ranking/{run}/<rollout_set>.arrow",
-        rejects="results/ranking/{run}/<rollout_set>.rejects.arrow",
+        ranking=f"results/ranking/{{run}}/{ROLLOUT_SET}.arrow",
+        rejects=f"results/ranking/{{run}}/{ROLLOUT_SET}.rejects.arrow",
     log:
-        "logs/ranking/{run}/<rollout_set>.log",
+        f"logs/ranking/{{run}}/{ROLLOUT_SET}.log",
     conda:
         "../../envs/distrace.yaml"
     resources:
@@ -29,11 +29,11 @@ rule ranking:
 
 rule selection:
     input:
-        "results/ranking/{run}/<rollout_set>.arrow",
+        f"results/ranking/{{run}}/{ROLLOUT_SET}.arrow",
     output:
-        "results/selection/{run}/<rollout_set>/{strategy}.arrow",
+        f"results/selection/{{run}}/{ROLLOUT_SET}/{{strategy}}.arrow",
     log:
-        "logs/selection/{run}/<rollout_set>/{strategy}.log",
+        f"logs/selection/{{run}}/{ROLLOUT_SET}/{{strategy}}.log",
     conda:
         "../../envs/distrace.yaml"
     params:

@@ -3,12 +3,12 @@
 
 rule truth:
     input:
-        rollouts="results/rollouts/<rollout_set>/{part}.arrow",
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         sentences=sentences_of,
     output:
-        "results/truth/<rollout_set>/{part}.arrow",
+        f"results/truth/{ROLLOUT_PART}.arrow",
     log:
-        "logs/truth/<rollout_set>/{part}.log",
+        f"logs/truth/{ROLLOUT_PART}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
@@ -21,14 +21,14 @@ rule truth:
 rule separation:
     input:
         sentences=sentences_of,
-        truth="results/truth/<rollout_set>/{part}.arrow",
+        truth=f"results/truth/{ROLLOUT_PART}.arrow",
         teacher=traced_logprobs("teacher"),
         student=traced_logprobs("student"),
     output:
-        separation="results/separation/<trace>/{part}.arrow",
-        rejects="results/separation/<trace>/{part}.rejects.arrow",
+        separation=f"results/separation/{TRACE_PART}.arrow",
+        rejects=f"results/separation/{TRACE_PART}.rejects.arrow",
     log:
-        "logs/separation/<trace>/{part}.log",
+        f"logs/separation/{TRACE_PART}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
@@ -45,9 +45,9 @@ rule validation:
         provenance=lambda w: plan.trace_parts(trace(w)),
         truth=parts_of("truth"),
     output:
-        "results/validation/<trace>.arrow",
+        f"results/validation/{TRACE}.arrow",
     log:
-        "logs/validation/<trace>.log",
+        f"logs/validation/{TRACE}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
