@@ -18,7 +18,7 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from distrace import kinds
-from distrace.artifacts import open_parts, read_parts
+from distrace.artifacts import open_parts
 from distrace.models import read_card
 from distrace.plan import Plan, Trace, load_plan, model_path
 from distrace.text.alignment import align_generated, decode_generated, encode_prompt, encode_response
@@ -47,7 +47,7 @@ def main() -> None:
 def compare(plan: Plan, trace: Trace, count: int, golden: Path | None) -> float:
     """Return the largest difference of a sentence probability over the first `count` responses and the three models."""
     responses = _responses(plan, trace).head(count).to_dicts()
-    labelled = read_parts(open_parts(plan.trace_parts(trace), kinds.PROVENANCE))
+    labelled = open_parts(plan.trace_parts(trace), kinds.PROVENANCE).read()
     student = plan.config["runs"][trace.run]["student"]
     worst = 0.0
     for role, name in (("teacher", trace.teacher), ("student", student), ("distilled", trace.rollouts.author)):
@@ -62,8 +62,8 @@ def compare(plan: Plan, trace: Trace, count: int, golden: Path | None) -> float:
 
 
 def _responses(plan: Plan, trace: Trace) -> pl.DataFrame:
-    rollouts = read_parts(open_parts(plan.rollout_parts("rollouts", trace.rollouts), kinds.ROLLOUTS))
-    asked = read_parts(open_parts(plan.question_parts(trace.rollouts.questions), kinds.QUESTIONS))
+    rollouts = open_parts(plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS).read()
+    asked = open_parts(plan.questions_parts(trace.rollouts.questions), kinds.QUESTIONS).read()
     return rollouts.join(asked, on="question_id", maintain_order="left").filter(pl.col("text") != "")
 
 

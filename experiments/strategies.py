@@ -16,7 +16,7 @@ import yaml
 from seeds import ROOT, print_results, run_seed
 
 from distrace import kinds
-from distrace.artifacts import open_parts, read_parts
+from distrace.artifacts import open_parts
 from distrace.plan import Plan
 
 STRATEGIES = ["teacher_count", "length_matched", "longest", "random", "grape"]
@@ -66,7 +66,7 @@ def accuracies(folder: Path, plan: Plan) -> pl.DataFrame:
     rows = []
     for run_name in plan.config["runs"]:
         for rollouts in plan.tests(run_name):
-            grades = read_parts(open_parts([folder / p for p in plan.rollout_parts("grades", rollouts)], kinds.GRADES))
+            grades = open_parts(folder / plan.rollouts_parts("grades", rollouts), kinds.GRADES).read("correct")
             model = plan.distilled.get(rollouts.author)
             name = f"{run_name} {model.strategy}" if model else rollouts.author
             rows.append(

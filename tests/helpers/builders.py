@@ -1,14 +1,16 @@
 """Small artifacts for tests, written through the same functions as the real ones."""
 
 import math
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
 import polars as pl
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, rejects_path, write
+from distrace.artifacts import open_artifact, part_names, rejects_path, write
 from distrace.identity import short_id
+from distrace.nodes import parts
 from distrace.nodes.sentences import write_sentences
 
 Token = tuple[int, int, float]  # first character, character after the last, natural log-prob
@@ -16,6 +18,23 @@ Token = tuple[int, int, float]  # first character, character after the last, nat
 
 def rejects_of(path: Path) -> list[dict]:
     return open_artifact(rejects_path(path), kinds.REJECTS).read().to_dicts()
+
+
+def write_parts(folder: Path, *artifacts: Path) -> Path:
+    """Write the list of the parts that lie in a folder, and give its path; artifacts named are copied there before."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, artifact in zip(part_names(len(artifacts)), artifacts, strict=True):
+        shutil.copyfile(artifact, folder / f"{name}.arrow")
+        if rejects_path(artifact).is_file():
+            shutil.copyfile(rejects_path(artifact), folder / f"{name}.rejects.arrow")
+    count = sum(path.stem.isdecimal() for path in folder.glob("*.arrow"))
+    parts.write_parts(folder, count, folder / "parts.arrow")
+    return folder / "parts.arrow"
+
+
+def forget_kept(out: Path) -> None:
+    """Remove what earlier jobs kept of an artifact, so that the next one computes all of it."""
+    shutil.rmtree(out.with_name(f".{out.name}.kept"), ignore_errors=True)
 
 
 def write_questions(path: Path, answers: Mapping[str, str]) -> Path:

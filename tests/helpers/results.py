@@ -1,20 +1,21 @@
 """A folder of hand-made results of a small run, as the workflow would leave it, for the tests of the report."""
 
 import copy
+from itertools import islice
 from pathlib import Path
 
 import yaml
 
-from builders import write_grades, write_lines, write_probabilities, write_questions, write_rollouts
+from builders import write_grades, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
 from distrace import kinds
-from distrace.artifacts import write
+from distrace.artifacts import part_names, write
 from distrace.measures.labels import Thresholds
 from distrace.nodes.float32_check import write_float32_check
 from distrace.nodes.positions import write_positions
 from distrace.nodes.provenance import write_provenance
 from distrace.nodes.ranking import write_ranking
 from distrace.nodes.selection import write_selection
-from distrace.plan import Plan, RolloutSet, load_plan, positions_path, ranking_path, selection_path
+from distrace.plan import Plan, RolloutSet, load_plan, logprobs_path, positions_path, ranking_path, selection_path
 
 CONFIG = yaml.safe_load("""
 splitter: lines
@@ -42,31 +43,41 @@ EVIL = "<script>alert('model')</script>"
 # Probabilities of sentences under teacher, student and distilled model that get each label.
 TEACHER, STUDENT, SHARED, BOOSTED = (0.9, 0.1, 0.9), (0.1, 0.9, 0.9), (0.5, 0.5, 0.5), (0.5, 0.5, 0.9)
 
-# Responses of the distilled model: part, question, right or wrong, and sentences with the label each gets.
+# Responses of the distilled model: question, right or wrong, and sentences with the label each gets.
 TRACED = {
-    "d0": ("0", "1+1?", True, [("<<1+1>>\n", TEACHER), (EVIL + "\n", SHARED), ("<<2>>\n", SHARED)]),
-    "d1": ("0", "2+2?", False, [("Guess.\n", BOOSTED), ("5\n", TEACHER)]),
-    "d2": ("1", "3+3?", True, [("<<6>>\n", TEACHER), ("6\n", TEACHER)]),
-    "d3": ("1", "4+4?", None, [("Oh.\n", STUDENT)]),
+    "d0": ("1+1?", True, [("<<1+1>>\n", TEACHER), (EVIL + "\n", SHARED), ("<<2>>\n", SHARED)]),
+    "d1": ("2+2?", False, [("Guess.\n", BOOSTED), ("5\n", TEACHER)]),
+    "d2": ("3+3?", True, [("<<6>>\n", TEACHER), ("6\n", TEACHER)]),
+    "d3": ("4+4?", None, [("Oh.\n", STUDENT)]),
 }
-PARTS = {"0": {"1+1?": "2", f"2+2? {EVIL}": "4"}, "1": {"3+3?": "6", "4+4?": "8"}}
+ANSWERS = {"1+1?": "2", f"2+2? {EVIL}": "4", "3+3?": "6", "4+4?": "8"}
 
 
 def question_of(asked: str) -> str:
-    return next(question for part in PARTS.values() for question in part if question.startswith(asked))
+    return next(question for question in ANSWERS if question.startswith(asked))
+
+
+def answers_by_part(plan: Plan) -> dict[str, dict[str, str]]:
+    """Return the test questions of each part with their answers; all parts have as many."""
+    names = part_names(plan.config["questions"]["test"]["parts"])
+    size = len(ANSWERS) // len(names)
+    return {name: dict(islice(ANSWERS.items(), n * size, (n + 1) * size)) for n, name in enumerate(names)}
 
 
 def write_results(config: dict = CONFIG) -> Plan:
     """Write all that the report of a config in float32 reads into the current folder; give the plan."""
     plan = load_plan(copy.deepcopy(config))
-    for part, answers in PARTS.items():
+    for part, answers in answers_by_part(plan).items():
         write_questions(Path(f"results/questions/test/{part}.arrow"), answers)
         for author, right in (("teacher", True), ("student", False)):
             _write_answers(plan, author, part, {f"{author}{q}": (q, "Yes.", right) for q in answers})
-        _write_trace(plan, part)
+        _write_trace(plan, part, answers)
+    for path in map(Path, plan.report_inputs()):
+        if path.name == "parts.arrow":
+            write_parts(path.parent)
     [trace] = plan.traces("main")
-    grades = plan.rollout_parts("grades", trace.rollouts)
-    write_positions(list(map(Path, plan.trace_parts(trace))), list(map(Path, grades)), Path(positions_path(trace)))
+    labelled, graded = plan.trace_parts(trace), plan.rollouts_parts("grades", trace.rollouts)
+    write_positions(Path(labelled), Path(graded), Path(positions_path(trace)))
     _write_candidates(plan)
     history = [{"step": 1, "epoch": 1.0, "loss": 2.0, "learning_rate": 0.1}]
     write(Path(f"results/models/{DISTILLED}/training.arrow"), kinds.TRAINING, history, {})
@@ -83,11 +94,11 @@ def _write_answers(plan: Plan, author: str, part: str, responses: dict) -> tuple
     return path, graded
 
 
-def _write_trace(plan: Plan, part: str) -> None:
-    mine = {name: found for name, found in TRACED.items() if found[0] == part}
+def _write_trace(plan: Plan, part: str, answers: dict[str, str]) -> None:
+    mine = {name: found for name, found in TRACED.items() if question_of(found[0]) in answers}
     responses = {
         name: (question_of(asked), "".join(text for text, _ in written), correct)
-        for name, (_, asked, correct, written) in mine.items()
+        for name, (asked, correct, written) in mine.items()
     }
     rollouts, _ = _write_answers(plan, DISTILLED, part, responses)
     [trace] = plan.traces("main")
@@ -97,7 +108,7 @@ def _write_trace(plan: Plan, part: str) -> None:
             Path(f"results/logprobs/{scorer}/full/{trace.rollouts.folder}/{part}.arrow"),
             sentences,
             rollouts,
-            {name: [values[role] for _, values in written] for name, (_, _, _, written) in mine.items()},
+            {name: [values[role] for _, values in written] for name, (_, _, written) in mine.items()},
         )
         for role, scorer in enumerate(("teacher", "student", DISTILLED))
     ]
@@ -109,11 +120,11 @@ def write_comparison(plan: Plan, probabilities: dict[str, dict[str, list[float]]
     """Write the first part of the trace in float32: probabilities of sentences by scorer and rollout id."""
     [trace] = plan.traces("main")
     rollouts, sentences = (
-        Path(plan.rollout_parts(kind, trace.rollouts)[0]) for kind in ("rollouts", "sentences/lines")
+        Path(plan.parts_in(f"results/{kind}/{trace.rollouts.folder}")[0]) for kind in ("rollouts", "sentences/lines")
     )
     scorers = plan.scorers(trace).values()
     own, in_float32 = (
-        [Path(plan.rollout_parts(f"logprobs/{name}/full", trace.rollouts)[0]) for name in names]
+        [Path(logprobs_path(name, trace.rollouts, "0")) for name in names]
         for names in (scorers, map(plan.in_float32, scorers))
     )
     for path, scorer in zip(in_float32, scorers, strict=True):
@@ -128,16 +139,16 @@ def _write_candidates(plan: Plan) -> None:
     questions = write_questions(Path("results/questions/train/0.arrow"), {"5+5?": "10"})
     candidates = plan.candidates("main", "teacher")
     rollouts = write_rollouts(
-        Path(plan.rollout_parts("rollouts", candidates)[0]),
+        Path(plan.rollouts_parts("rollouts", candidates)),
         questions,
         {"c0": ("5+5?", "Long.\n10\n"), "c1": ("5+5?", "11\n")},
     )
-    write_grades(Path(plan.rollout_parts("grades", candidates)[0]), rollouts, {"c0": True, "c1": False})
+    write_grades(Path(plan.rollouts_parts("grades", candidates)), rollouts, {"c0": True, "c1": False})
     sentences = write_lines(Path(plan.sentences_path(candidates, "0")), rollouts)
     teacher, student = (
         write_probabilities(Path(f"results/logprobs/{scorer}/full/{candidates.folder}/0.arrow"), sentences, rollouts, p)
         for scorer, p in (("teacher", {"c0": [0.9, 0.5], "c1": [0.5]}), ("student", {"c0": [0.1, 0.5], "c1": [0.5]}))
     )
     ranking = Path(ranking_path("main", candidates))
-    write_ranking([rollouts], [sentences], [teacher], [student], 0.1, 0, ranking)
+    write_ranking(rollouts, sentences, teacher, student, 0.1, 0, ranking)
     write_selection(ranking, "longest", Path(selection_path("main", candidates, "longest")))

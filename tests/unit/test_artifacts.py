@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import rejects_of
+from builders import rejects_of, write_parts
 from distrace import artifacts, kinds
 from distrace.artifacts import (
     fingerprint_of,
     open_artifact,
     open_parts,
-    read_parts,
+    part_names,
+    reasons_of,
     rejects_path,
     write,
     write_with_rejects,
@@ -246,7 +247,28 @@ def test_a_row_that_went_missing_is_an_error_also_where_python_checks_no_asserti
 
 
 def test_parts_are_read_in_order(tmp_path):
-    paths = [tmp_path / f"{part}.arrow" for part in range(3)]
-    for part, path in enumerate(paths):
-        write(path, kinds.REJECTS, [REJECT | {"row": part}] * part, {"part": part})
-    assert read_parts(open_parts(reversed(paths), kinds.REJECTS))["row"].to_list() == [2, 2, 1]
+    for part, name in enumerate(part_names(11)):
+        write(tmp_path / f"{name}.arrow", kinds.REJECTS, [REJECT | {"row": part}] * (part % 3), {"part": part})
+    parts = open_parts(write_parts(tmp_path), kinds.REJECTS)
+    rows = [part for part in range(11) for _ in range(part % 3)]
+    assert parts.rows == len(rows)
+    assert parts.read("row").to_dicts() == [{"row": row} for row in rows]
+    assert [part.path.stem for part in parts] == part_names(11)
+
+
+def test_the_only_part_is_read_by_its_own_path(path):
+    write(path, kinds.REJECTS, [REJECT], {})
+    only, parts = open_artifact(path), open_parts(path, kinds.REJECTS)
+    assert (parts.fingerprint, parts.rows) == (only.fingerprint, 1)
+    assert list(parts) == [only]
+    assert parts.read().equals(only.read())
+    with pytest.raises(DistraceError, match="holds 'rejects' in format 1; expected 'grades'"):
+        open_parts(path, kinds.GRADES)
+
+
+def test_reasons_are_counted_and_an_artifact_without_rejects_has_none(path):
+    write(path, kinds.QUESTIONS, [], {})
+    assert reasons_of(path) == {}
+    rejects = [Reject("x", row, reason) for row, reason in enumerate(["long", "short", "long"])]
+    write_with_rejects(path, kinds.GRADES, [], rejects, {}, rows_in=3)
+    assert reasons_of(path) == {"long": 2, "short": 1}

@@ -8,6 +8,7 @@ from distrace.plan import (
     Trace,
     attribution_path,
     load_plan,
+    logprobs_path,
     model_path,
     ranking_path,
     selection_path,
@@ -139,20 +140,54 @@ def test_a_student_may_be_its_own_teacher():
 
 
 def test_parts_have_names_of_one_length_in_order(plan):
-    assert plan.parts("gsm") == [f"{part:02}" for part in range(12)]
-    assert plan.parts("test") == ["0"]
+    assert plan.parts_in("results/questions/gsm") == [f"results/questions/gsm/{part:02}.arrow" for part in range(12)]
+    assert plan.parts_in("results/grades/big/test/answer") == ["results/grades/big/test/answer/0.arrow"]
+
+
+def test_parts_are_found_whatever_the_names_of_the_questions():
+    config = config_with("questions/questions", {"source": {"file": "more.jsonl"}, "parts": 2})
+    config["runs"]["given"]["test"]["questions"] = ["questions"]
+    plan = load_plan(config)
+    asked, written = "results/questions/questions", "results/rollouts/ready/questions/answer"
+    assert plan.questions_parts("questions") == f"{asked}/parts.arrow"
+    assert plan.rollouts_parts("rollouts", RolloutSet("ready", "questions", "answer")) == f"{written}/parts.arrow"
+    for folder in (asked, written):
+        assert plan.parts_in(folder) == [f"{folder}/0.arrow", f"{folder}/1.arrow"]
+
+
+def test_who_reads_all_parts_is_given_one_path_however_many_there_are():
+    plan = load_plan(config_with("questions/gsm/parts", 5000))
+    answers = plan.candidates("main", "big")
+    [trace, *_] = [trace for trace in plan.traces("main") if trace.rollouts.questions == "gsm"]
+    rollouts = "big/gsm/explore"
+    assert plan.questions_parts("gsm") == "results/questions/gsm/parts.arrow"
+    assert plan.rollouts_parts("grades", answers) == f"results/grades/{rollouts}/parts.arrow"
+    assert plan.sentences_parts(answers) == f"results/sentences/sentences/{rollouts}/parts.arrow"
+    assert plan.logprobs_parts("small", answers) == f"results/logprobs/small/full/{rollouts}/parts.arrow"
+    assert plan.trace_parts(trace) == f"results/provenance/main/big/{trace.rollouts.folder}/parts.arrow"
+    assert plan.separation_parts(trace) == [
+        f"results/separation/main/big/{author}/gsm/answer/parts.arrow"
+        for author in ("big", "small", trace.rollouts.author)
+    ]
+    assert len(plan.parts_in(f"results/grades/{rollouts}")) == 5000
+    few = load_plan(config_with("questions/gsm/parts", 12)).report_inputs()
+    assert [path.replace("/0000.", "/00.") for path in plan.report_inputs()] == few
+
+
+def test_the_separation_of_a_student_that_is_its_own_teacher_is_read_once():
+    plan = load_plan(config_with("runs/main/teachers", ["small"]))
+    [trace, *_] = plan.traces("main")
+    assert [path.split("/")[4] for path in plan.separation_parts(trace)] == ["small", trace.rollouts.author]
 
 
 def test_paths_are_those_of_the_contract(plan):
     candidates = plan.candidates("main", "big")
     assert candidates == RolloutSet("big", "gsm", "explore")
-    assert plan.question_parts("test") == ["results/questions/test/0.arrow"]
-    assert (
-        plan.rollout_parts("logprobs/small/full", candidates)[11]
-        == "results/logprobs/small/full/big/gsm/explore/11.arrow"
-    )
+    assert plan.questions_parts("test") == "results/questions/test/0.arrow"
+    assert plan.logprobs_parts("small", candidates) == "results/logprobs/small/full/big/gsm/explore/parts.arrow"
+    assert logprobs_path("small", candidates, "11") == "results/logprobs/small/full/big/gsm/explore/11.arrow"
     assert plan.sentences_path(candidates, "03") == "results/sentences/sentences/big/gsm/explore/03.arrow"
     assert ranking_path("main", candidates) == "results/ranking/main/big/gsm/explore.arrow"
     assert selection_path("main", candidates, "random") == "results/selection/main/big/gsm/explore/random.arrow"
     assert model_path("big") == "results/models/big/model.json"
-    assert plan.trace_parts(plan.traces("given")[1]) == ["results/provenance/given/other/ready/test/answer/0.arrow"]
+    assert plan.trace_parts(plan.traces("given")[1]) == "results/provenance/given/other/ready/test/answer/0.arrow"

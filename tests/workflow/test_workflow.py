@@ -1,7 +1,9 @@
 """The whole DAG on the smallest config: the contract of its artifacts, and what a change makes stale."""
 
+import copy
 import hashlib
 import json
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from distrace import kinds
 from distrace.artifacts import fingerprint_of, open_artifact
 from snakemake_runs import new_folder, planned_jobs, snakemake
 
-CHEAP = {"provenance", "positions", "validation", "report", "everything", "all"}
+CHEAP = {"parts", "provenance", "positions", "validation", "report", "everything", "all"}
 
 
 def arrow_files(folder: Path) -> list[Path]:
@@ -87,10 +89,22 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 def test_another_beta_runs_labels_and_what_follows_only(copy_of_finished):
     change(copy_of_finished, lambda config: config["runs"]["main"].update(beta=0.2))
-    jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
-    assert "provenance" in jobs
-    assert "report" in jobs
-    assert jobs <= CHEAP
+    planned = planned_jobs(copy_of_finished)
+    jobs = {rule for rule, _ in planned}
+    assert {"provenance", "parts", "report"} <= jobs <= CHEAP
+    traced = "main/teacher/main.teacher.teacher_count.0/test/answer"
+    assert [output for rule, output in planned if rule == "parts"] == [f"results/provenance/{traced}/parts.arrow"]
+
+
+def test_no_command_names_more_than_one_part(tmp_path, config):
+    in_four = copy.deepcopy(config)
+    for questions in ("train", "test"):
+        in_four["questions"][questions]["parts"] = 4
+    printed = snakemake(new_folder(tmp_path / "parts", in_four), "--dry-run", "--printshellcmds")
+    commands = re.findall(r"python -m distrace\.nodes\.(\w+) (.*)", printed)
+    assert {"parts", "ranking", "finetune", "positions", "validation", "logprobs"} <= {node for node, _ in commands}
+    for node, options in commands:
+        assert len(set(re.findall(r"/(\d+)\.arrow", options))) <= 1, (node, options)
 
 
 def test_a_second_teacher_runs_its_own_nodes_only_and_no_file_changes(copy_of_finished):
@@ -164,9 +178,10 @@ def test_the_report_of_snakemake_is_written(copy_of_finished):
 
 
 def test_a_wrong_config_is_one_clear_line_and_no_traceback(tmp_path, config):
-    config["models"]["teacher"]["engin"] = "transformers"
-    config["runs"]["main"]["teachers"] = ["techer"]
-    folder = new_folder(tmp_path / "wrong", config)
+    wrong = copy.deepcopy(config)
+    wrong["models"]["teacher"]["engin"] = "transformers"
+    wrong["runs"]["main"]["teachers"] = ["techer"]
+    folder = new_folder(tmp_path / "wrong", wrong)
     with pytest.raises(AssertionError) as caught:
         snakemake(folder, "--dry-run")
     printed = str(caught.value)

@@ -14,6 +14,7 @@ A node opens each of its inputs once, and says which input must have been made f
 import json
 import os
 import tempfile
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -87,19 +88,56 @@ def open_artifact(path: str | Path, kind: Kind | None = None, made_from: Artifac
     return found
 
 
-def open_parts(paths: Iterable[str | Path], kind: Kind) -> list[Artifact]:
-    """Return the parts of an artifact, in order; raises as `open_artifact` does."""
-    return [open_artifact(path, kind) for path in paths]
+@dataclass(frozen=True)
+class Parts:
+    """All parts of an artifact, by the list of them; each is opened when its turn comes, so that few are in memory."""
+
+    path: Path
+    kind: Kind
+    fingerprint: str
+    rows: int
+    listed: list[tuple[str, str]]  # name and fingerprint of each part, in order
+
+    def __iter__(self) -> Iterator[Artifact]:
+        """Yield the parts, opened; raise DistraceError if one is not the one that was listed."""
+        for name, fingerprint in self.listed:
+            path = self.path.with_name(f"{name}.arrow")
+            if not path.is_file():
+                raise DistraceError(f"{path}: no such file, but {self.path} lists it; delete {self.path} and run again")
+            part = open_artifact(path, self.kind)
+            if part.fingerprint != fingerprint:
+                raise DistraceError(
+                    f"{part.path} is {part.fingerprint}, but {self.path} lists {fingerprint}; "
+                    f"delete {self.path} and run again"
+                )
+            yield part
+
+    def read(self, *columns: str) -> pl.DataFrame:
+        """Return the columns named, or all, of all parts as one frame; for few columns, or few rows."""
+        return pl.concat([part.read(*columns) for part in self])
 
 
-def read_parts(parts: Iterable[Artifact], *columns: str) -> pl.DataFrame:
-    """Return the named columns, or all, of all parts as one frame."""
-    return pl.concat([part.read(*columns) for part in parts])
+def part_names(count: int) -> list[str]:
+    """Return the names of so many parts: numbers from 0, all of the same length."""
+    return [str(part).zfill(len(str(count - 1))) for part in range(count)]
 
 
-def fingerprints(parts: Iterable[Artifact]) -> list[str]:
-    """Return the fingerprints of the parts, in order."""
-    return [part.fingerprint for part in parts]
+def open_parts(path: str | Path, kind: Kind) -> Parts:
+    """Return the parts of an artifact by the list that the `parts` node wrote at `path`, or the one part at `path`."""
+    opened = open_artifact(path)
+    if opened.kind != kinds.PARTS.name:
+        only = open_artifact(path, kind)
+        return Parts(only.path, kind, only.fingerprint, only.rows, [(only.path.stem, only.fingerprint)])
+    if opened.identity["of"] != kind.name:
+        raise DistraceError(f"{path}: lists parts of kind {opened.identity['of']!r}; expected {kind.name!r}")
+    table = opened.read()
+    listed = list(table.select("part", "fingerprint").iter_rows())
+    return Parts(opened.path, kind, opened.fingerprint, int(table["rows"].sum()), listed)
+
+
+def fingerprints(inputs: Iterable[Artifact | Parts]) -> list[str]:
+    """Return the fingerprints of the inputs, in order."""
+    return [opened.fingerprint for opened in inputs]
 
 
 def fingerprint_of(kind: Kind, identity: Mapping[str, Any]) -> str:
@@ -150,6 +188,14 @@ def write_rejects(path: Path, rejects: list[Reject], identity: Mapping[str, Any]
 def rejects_path(path: Path) -> Path:
     """Return the path of the rejects beside an artifact."""
     return Path(path).with_suffix(".rejects.arrow")
+
+
+def reasons_of(path: Path) -> dict[str, int]:
+    """Return how often each reason is given in the rejects of the artifact at `path`; none if it has no rejects."""
+    rejects = rejects_path(path)
+    if not rejects.is_file():
+        return {}
+    return dict(Counter(open_artifact(rejects, kinds.REJECTS).read("reason")["reason"]))
 
 
 @contextmanager

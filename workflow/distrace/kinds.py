@@ -98,6 +98,7 @@ ATTRIBUTION = _kind(
 RANKING = _kind("ranking", rollout_id=_TEXT, question_id=_TEXT, sample=_INT)
 SELECTION = _kind("selection", rollout_id=_TEXT, question_id=_TEXT, rank=_INT, reason=_TEXT)
 TRAINING = _kind("training", step=_INT, epoch=_REAL, loss=_REAL, learning_rate=_REAL)
+PARTS = _kind("parts", part=_TEXT, fingerprint=_TEXT, rows=_INT, rejects=_TEXT)
 REJECTS = _kind("rejects", source=_TEXT, row=_INT, reason=_TEXT)
 
 KINDS = {kind.name: kind for kind in list(globals().values()) if isinstance(kind, Kind)}

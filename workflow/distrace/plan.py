@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
+from distrace.artifacts import part_names
 from distrace.config import Config, complete, distilled_names
 from distrace.settings import Execution, ModelSettings, Sampling, Training
 from distrace.text.prompts import format_text
@@ -197,7 +198,7 @@ class Plan:
             return {}
 
         def first(scorer: str) -> str:
-            return self.logprobs_parts(scorer, trace.rollouts)[0]
+            return self.parts_in(f"{RESULTS}/logprobs/{scorer}/full/{trace.rollouts.folder}")[0]
 
         pairs = {role: (scorer, self.in_float32(scorer)) for role, scorer in self.scorers(trace).items()}
         return {role: (first(own), first(other)) for role, (own, other) in pairs.items() if own != other}
@@ -226,47 +227,52 @@ class Plan:
     def _trained_by(self, run: str) -> list[str]:
         return [model.name for model in self.distilled.values() if model.run == run]
 
-    def parts(self, questions: str) -> list[str]:
-        """Return the names of the parts of a set of questions."""
-        count = self.config["questions"][questions]["parts"]
-        return [str(part).zfill(len(str(count - 1))) for part in range(count)]
+    def parts_in(self, folder: str) -> list[str]:
+        """Return the paths of all parts in a folder whose name ends in a set of questions or in a rollout set."""
+        kind, *names = folder.removeprefix(f"{RESULTS}/").split("/")
+        questions = names[-1] if kind == "questions" else names[-2]
+        return [f"{folder}/{part}.arrow" for part in part_names(self.config["questions"][questions]["parts"])]
 
-    def question_parts(self, questions: str) -> list[str]:
-        """Return the paths of all parts of a set of questions."""
-        return self._parts("questions", questions, questions)
+    def _parts_of(self, folder: str) -> str:
+        """Return the path of the list of the parts in a folder, or of the part where there is one alone."""
+        parts = self.parts_in(f"{RESULTS}/{folder}")
+        return parts[0] if len(parts) == 1 else f"{RESULTS}/{folder}/parts.arrow"
 
-    def rollout_parts(self, kind: str, rollouts: RolloutSet) -> list[str]:
-        """Return the paths of all parts of an artifact of a rollout set: `rollouts`, `grades` or `truth`."""
-        return self._parts(kind, rollouts.folder, rollouts.questions)
+    def questions_parts(self, questions: str) -> str:
+        """Return the path of the parts of a set of questions."""
+        return self._parts_of(f"questions/{questions}")
 
-    def sentences_parts(self, rollouts: RolloutSet) -> list[str]:
-        """Return the paths of all parts of the sentences of a rollout set."""
-        return self._parts(f"sentences/{self.config['splitter']}", rollouts.folder, rollouts.questions)
+    def rollouts_parts(self, kind: str, rollouts: RolloutSet) -> str:
+        """Return the path of the parts of an artifact of a rollout set: `rollouts`, `grades` or `truth`."""
+        return self._parts_of(f"{kind}/{rollouts.folder}")
+
+    def sentences_parts(self, rollouts: RolloutSet) -> str:
+        """Return the path of the parts of a rollout set's sentences."""
+        return self._parts_of(f"sentences/{self.config['splitter']}/{rollouts.folder}")
 
     def sentences_path(self, rollouts: RolloutSet, part: str) -> str:
         """Return the path of one part of the sentences of a rollout set."""
         return f"{RESULTS}/sentences/{self.config['splitter']}/{rollouts.folder}/{part}.arrow"
 
-    def logprobs_parts(self, scorer: str, rollouts: RolloutSet) -> list[str]:
-        """Return the paths of all parts of a rollout set's log-probs under a scorer, in context `full`."""
-        return self._parts(f"logprobs/{scorer}/full", rollouts.folder, rollouts.questions)
+    def logprobs_parts(self, scorer: str, rollouts: RolloutSet) -> str:
+        """Return the path of the parts of a rollout set's log-probs under a scorer, in context `full`."""
+        return self._parts_of(f"logprobs/{scorer}/full/{rollouts.folder}")
 
-    def trace_parts(self, trace: Trace) -> list[str]:
-        """Return the paths of all parts of a trace's labelled sentences."""
-        return self._parts("provenance", trace.folder, trace.rollouts.questions)
+    def trace_parts(self, trace: Trace) -> str:
+        """Return the path of the parts of a trace's labelled sentences."""
+        return self._parts_of(f"provenance/{trace.folder}")
 
     def float32_check_path(self, trace: Trace) -> str | None:
         """Return the path of the float32 check of a trace's first part; None if nothing is checked."""
         if not self.float32_checked(trace):
             return None
-        return self._parts("float32_check", trace.folder, trace.rollouts.questions)[0]
+        return self.parts_in(f"{RESULTS}/float32_check/{trace.folder}")[0]
 
     def separation_parts(self, trace: Trace) -> list[str]:
-        """Return the paths of a trace's separation, on the answers of its teacher, student and distilled model."""
+        """Return the lists of the parts of a trace's separation: one each for teacher, student and distilled model."""
         authors = (trace.teacher, self.config["runs"][trace.run]["student"], trace.rollouts.author)
         sets = [RolloutSet(author, trace.rollouts.questions, trace.rollouts.sampling) for author in authors]
-        folder = f"separation/{trace.run}/{trace.teacher}"
-        return [path for s in sets for path in self._parts(folder, s.folder, s.questions)]
+        return [self._parts_of(f"separation/{trace.run}/{trace.teacher}/{s.folder}") for s in dict.fromkeys(sets)]
 
     def report_inputs(self) -> list[str]:
         """Return the paths of all artifacts that the report reads or counts, each once."""
@@ -286,24 +292,21 @@ class Plan:
             yield from (selection_path(run, candidates, s) for s in self.config["runs"][run]["strategies"])
 
     def _trace_inputs(self, trace: Trace) -> Iterator[str]:
-        yield from self.trace_parts(trace)
+        yield self.trace_parts(trace)
         yield positions_path(trace)
         if self.has_truth(trace):
             yield from self.separation_parts(trace)
             yield validation_path(trace)
         for scorer in self.scorers(trace).values():
-            yield from self.logprobs_parts(scorer, trace.rollouts)
+            yield self.logprobs_parts(scorer, trace.rollouts)
         if checked := self.float32_check_path(trace):
             yield checked
             yield from (in_float32 for _, in_float32 in self.float32_checked(trace).values())
 
     def _graded(self, rollouts: RolloutSet) -> Iterator[str]:
-        yield from self.question_parts(rollouts.questions)
-        yield from self.rollout_parts("rollouts", rollouts)
-        yield from self.rollout_parts("grades", rollouts)
-
-    def _parts(self, kind: str, folder: str, questions: str) -> list[str]:
-        return [f"{RESULTS}/{kind}/{folder}/{part}.arrow" for part in self.parts(questions)]
+        yield self.questions_parts(rollouts.questions)
+        yield self.rollouts_parts("rollouts", rollouts)
+        yield self.rollouts_parts("grades", rollouts)
 
 
 def logprobs_path(scorer: str, rollouts: RolloutSet, part: str) -> str:

@@ -21,6 +21,8 @@ from distrace.versions import NODE_VERSIONS
 # conda comes before both.
 environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
 environ["PYTHONPATH"] = ":".join(filter(None, [PACKAGE_FOLDER, environ.get("PYTHONPATH")]))
+# Threads that wait for each other sleep: where jobs share cores, spinning ones take them from those that work.
+environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     plan = planning.load_plan(config)
@@ -94,8 +96,18 @@ def of_model(wildcard, key):
 
 
 def model_resources(wildcard):
-    """Return the resources of a job that runs the model that the wildcard names."""
-    return {"gpu": of_model(wildcard, "gpus"), **{key: of_model(wildcard, key) for key in ("mem_mb", "runtime")}}
+    """Return the resources of a job that runs the model that the wildcard names.
+
+    Memory and time grow with the attempt, for jobs that were killed for want of either. A cluster grants the GPUs of a
+    job on one node.
+    """
+    memory, minutes = of_model(wildcard, "mem_mb"), of_model(wildcard, "runtime")
+    return {
+        "gpu": of_model(wildcard, "gpus"),
+        "nodes": 1,
+        "mem_mb": lambda w, attempt: attempt * memory(w),
+        "runtime": lambda w, attempt: attempt * minutes(w),
+    }
 
 
 def engine_resources(wildcard):
@@ -120,8 +132,8 @@ def engine_environment(wildcard):
 
 
 def parts_of(kind):
-    """Return an input function: all parts of an artifact of the job's rollout set."""
-    return lambda w: plan.rollout_parts(kind, rollout_set(w))
+    """Return an input function: the list of the parts of an artifact of the job's rollout set."""
+    return lambda w: plan.rollouts_parts(kind, rollout_set(w))
 
 
 def sentences_of(wildcards):
@@ -147,9 +159,9 @@ def attribution_data(wildcards):
     found = {}
     for role, author in (("distilled", wildcards.author), ("student", student_of(wildcards))):
         answers = planning.RolloutSet(author, wildcards.questions, wildcards.sampling)
-        found[f"{role}_rollouts"] = plan.rollout_parts("rollouts", answers)
+        found[f"{role}_rollouts"] = plan.rollouts_parts("rollouts", answers)
         found[f"{role}_sentences"] = plan.sentences_parts(answers)
-        found[f"{role}_logprobs"] = [path for teacher in teachers for path in plan.logprobs_parts(teacher, answers)]
+        found[f"{role}_logprobs"] = [plan.logprobs_parts(teacher, answers) for teacher in teachers]
     return found
 
 
@@ -157,12 +169,12 @@ def finetune_data(wildcards):
     """Return what a model learns from: a selection of candidates, or the solutions of a set of questions."""
     if wildcards.model not in plan.distilled:
         questions = plan.config["models"][wildcards.model]["source"]["finetune"]["questions"]
-        return {"questions": plan.question_parts(questions)}
+        return {"questions": plan.questions_parts(questions)}
     distilled = plan.distilled[wildcards.model]
     candidates = plan.candidates(distilled.run, distilled.teacher)
     return {
-        "questions": plan.question_parts(candidates.questions),
-        "rollouts": plan.rollout_parts("rollouts", candidates),
+        "questions": plan.questions_parts(candidates.questions),
+        "rollouts": plan.rollouts_parts("rollouts", candidates),
         "selection": planning.selection_path(distilled.run, candidates, distilled.strategy),
     }
 

@@ -24,7 +24,7 @@ rule model:
 
 rule fresh:
     input:
-        questions=lambda w: plan.question_parts(plan.config["models"][w.model]["source"]["fresh"]["questions"]),
+        questions=lambda w: plan.questions_parts(plan.config["models"][w.model]["source"]["fresh"]["questions"]),
     output:
         card="results/models/{model}/model.json",
         weights=directory("results/models/{model}/weights"),
@@ -65,9 +65,7 @@ rule finetune:
         settings=lambda w: as_json(plan.model_settings(w.model)),
         training=lambda w: as_json(plan.training(w.model)),
         selected=lambda w, input: (
-            f"--rollouts {' '.join(input.rollouts)} --selection {input.selection}"
-            if "selection" in input.keys()
-            else ""
+            f"--rollouts {input.rollouts} --selection {input.selection}" if "selection" in input.keys() else ""
         ),
         version=NODE_VERSIONS["finetune"],
     shell:

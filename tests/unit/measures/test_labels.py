@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distrace.measures.labels import LABELS, Thresholds, habit_labels, label_of, label_shares
+from distrace.measures.labels import LABELS, Thresholds, habit_labels, label_counts, label_of, label_shares
 
 # Thresholds and probabilities below are sums of powers of two, so that their differences are exact.
 QUARTERS = Thresholds(alpha=0.125, beta=0.25)
@@ -66,22 +66,23 @@ def test_the_label_is_the_one_of_the_papers_rules_in_their_order(teacher, studen
     assert label(student, teacher, distilled, Thresholds(alpha, beta)) == swapped.get(expected, expected)
 
 
-def sentences(*rows: tuple[str, int, str, str]) -> pl.DataFrame:
-    frame = pl.DataFrame(rows, schema=["rollout_id", "sentence", "written", "label"], orient="row")
+def sentences(*rows: tuple[str, int, str]) -> pl.DataFrame:
+    schema = {"rollout_id": pl.String, "sentence": pl.Int32, "label": pl.String}
+    frame = pl.DataFrame(rows, schema=schema, orient="row")
     return frame.with_columns(question_id="rollout_id")
 
 
 def test_a_habit_that_never_shows_has_no_shares():
-    found = habit_labels(sentences(("a", 0, "One.", "Teacher")), "<<")
+    found = habit_labels(sentences())
     assert (found["sentences"], found["responses"], found["by_occurrence"]) == (0, 0, [])
     assert set(found["labels"].values()) == {None}
 
 
 def test_occurrences_come_in_order():
-    rows = [(r, n, "<<", "Shared") for r in "ab" for n in (3, 1, 7)]
-    found = habit_labels(sentences(*rows), "<<")
+    rows = [(r, n, "Shared") for r in "ab" for n in (3, 1, 7)]
+    found = habit_labels(sentences(*rows))
     assert [row["occurrence"] for row in found["by_occurrence"]] == [1, 2, 3]
 
 
 def test_without_sentences_no_label_has_a_share():
-    assert label_shares(sentences().cast(pl.String)) == dict.fromkeys(LABELS)
+    assert label_shares(label_counts(sentences())) == dict.fromkeys(LABELS)

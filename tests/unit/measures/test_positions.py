@@ -1,9 +1,10 @@
 import polars as pl
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from distrace.measures.labels import LABELS
-from distrace.measures.positions import area_between_curves, label_positions
+from distrace.measures.positions import area_between_curves, label_positions, summed_positions
 
 
 def labelled(**labels: str) -> pl.DataFrame:
@@ -58,18 +59,32 @@ def test_a_rejected_sentence_leaves_the_others_at_their_positions():
     assert set(table["position"]) == {0, 2}
 
 
+SHORT = st.lists(st.sampled_from(["Te", "St", "Sh", "Bo"]), max_size=4)
+JUDGED = st.sampled_from([True, False, None])
+
+
+def positions(responses: dict[str, tuple[list[str], bool | None]]) -> pl.DataFrame:
+    """Return the positions of responses, each given by its labels and whether it is right."""
+    labels = {name: " ".join(row) for name, (row, _) in responses.items()}
+    return label_positions(labelled(**labels), graded(**{name: correct for name, (_, correct) in responses.items()}))
+
+
 @settings(deadline=None)
-@given(
-    st.dictionaries(st.sampled_from("abcde"), st.lists(st.sampled_from(["Te", "St", "Sh", "Bo"]), max_size=4)),
-    st.data(),
-)
-def test_no_sentence_is_lost(labels, data):
-    correct = {name: data.draw(st.sampled_from([True, False, None])) for name in labels}
-    table = label_positions(labelled(**{name: " ".join(row) for name, row in labels.items()}), graded(**correct))
-    assert table["sentences"].sum() == sum(map(len, labels.values()))
+@given(st.dictionaries(st.sampled_from("abcde"), st.tuples(SHORT, JUDGED)))
+def test_no_sentence_is_lost(responses):
+    table = positions(responses)
+    assert table["sentences"].sum() == sum(len(row) for row, _ in responses.values())
     for _, rows in table.group_by("position", "correct"):
         assert rows["sentences"].sum() == rows["responses"].first()
         assert len(rows) == len(LABELS)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(st.tuples(SHORT, JUDGED), max_size=3), min_size=1, max_size=4))
+def test_the_sums_over_parts_are_the_positions_of_all_responses_together(parts):
+    named = [{f"{n}_{m}": response for m, response in enumerate(part)} for n, part in enumerate(parts)]
+    together = positions({name: response for part in named for name, response in part.items()})
+    assert_frame_equal(summed_positions(map(positions, named)), together, check_column_order=False)
 
 
 def test_without_wrong_responses_there_is_no_area_between_curves():

@@ -2,9 +2,10 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 
 from distrace.measures.labels import LABELS, Thresholds
-from distrace.measures.validation import Pair, confusion, origin_of, precision_and_recall
+from distrace.measures.validation import Pair, confusion, origin_of, precision_and_recall, summed_confusion
 
 PAIR = Pair("teacher", "student")
 ORIGINS = ["teacher", "student", "both", "none"]
@@ -18,8 +19,9 @@ def test_a_pair_of_styles_sees_four_origins():
 
 
 def labelled(rows: list[tuple[str, float, float, float]]) -> pl.DataFrame:
-    columns = ["origin", "p_teacher", "p_student", "p_distilled"]
-    return pl.DataFrame(rows, schema=columns, orient="row").with_columns(start=pl.lit(0), end=pl.lit(20))
+    probabilities = dict.fromkeys(["p_teacher", "p_student", "p_distilled"], pl.Float64)
+    table = pl.DataFrame(rows, schema={"origin": pl.String} | probabilities, orient="row")
+    return table.with_columns(start=pl.lit(0), end=pl.lit(20))
 
 
 def test_precision_is_the_share_of_a_label_and_recall_the_share_of_an_origin():
@@ -41,9 +43,21 @@ def test_precision_is_the_share_of_a_label_and_recall_the_share_of_an_origin():
     assert found["Student"]["recall"] is None
 
 
+ROWS = st.tuples(st.sampled_from(ORIGINS), *[st.floats(0, 1)] * 3)
+
+
 @settings(deadline=None)
-@given(st.lists(st.tuples(st.sampled_from(ORIGINS), *[st.floats(0, 1)] * 3), min_size=1, max_size=30))
+@given(st.lists(ROWS, min_size=1, max_size=30))
 def test_every_sentence_is_counted_once(rows):
     counts = confusion(labelled(rows), Thresholds(0.05, 0.1))
     assert counts["sentences"].sum() == len(rows)
     assert set(counts["label"]) <= set(LABELS)
+
+
+@settings(deadline=None)
+@given(st.lists(st.lists(ROWS, max_size=8), min_size=1, max_size=4))
+def test_the_sums_over_parts_are_the_counts_of_all_sentences_together(parts):
+    points = [Thresholds(0.05, 0.1), Thresholds(0.05, 0.3)]
+    found = summed_confusion(confusion(labelled(part), point) for part in parts for point in points)
+    every = labelled([row for part in parts for row in part])
+    assert_frame_equal(found, pl.concat([confusion(every, point) for point in points]).select(found.columns))

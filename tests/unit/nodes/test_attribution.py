@@ -1,6 +1,7 @@
+import polars as pl
 import pytest
 
-from builders import rejects_of, write_lines, write_probabilities, write_questions, write_rollouts
+from builders import rejects_of, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
@@ -20,7 +21,7 @@ def author(folder, name, texts, probabilities):
         write_probabilities(folder / f"{name}-{teacher}.arrow", sentences, rollouts, values)
         for teacher, values in probabilities.items()
     ]
-    return [rollouts], [sentences], scored
+    return rollouts, sentences, scored
 
 
 @pytest.fixture
@@ -55,7 +56,7 @@ def test_what_counts_is_how_far_an_answer_moved_from_the_students_to_the_same_qu
 
 def test_a_response_that_a_teacher_did_not_score_is_rejected_with_the_reason(sides, tmp_path):
     rollouts, sentences, scored = sides[0]
-    scored[1] = write_probabilities(tmp_path / "few.arrow", sentences[0], rollouts[0], {"d1": [0.5]})
+    scored[1] = write_probabilities(tmp_path / "few.arrow", sentences, rollouts, {"d1": [0.5]})
     found = attribute(((rollouts, sentences, scored), sides[1]), tmp_path / "out.arrow")
     assert found["rollout_id"].to_list() == ["d1", "s0", "s1"]
     reason = "no sentence has a probability under both a and b"
@@ -66,3 +67,23 @@ def test_log_probs_of_other_responses_are_refused(sides, tmp_path):
     (rollouts, sentences, scored), student = sides
     with pytest.raises(DistraceError, match="was computed from rollouts"):
         attribute(((rollouts, sentences, [scored[0], student[2][1]]), student), tmp_path / "out.arrow")
+
+
+def listed(folder, first, second):
+    """Return the lists of two parts of an author's answers."""
+    rollouts, sentences = (write_parts(folder / kind, first[n], second[n]) for n, kind in enumerate(("r", "s")))
+    scored = zip("ab", zip(first[2], second[2], strict=True), strict=True)
+    return rollouts, sentences, [write_parts(folder / teacher, *pair) for teacher, pair in scored]
+
+
+def test_the_answers_of_each_part_are_attributed_by_their_own_log_probs(sides, tmp_path):
+    distilled = {"a": {"e0": [0.5, 0.9], "e1": [0.9]}, "b": {"e0": [0.5, 0.5], "e1": [0.1]}}
+    student = {"a": {"t0": [0.9], "t1": [0.5]}, "b": {"t0": [0.9], "t1": [0.1]}}
+    others = (
+        author(tmp_path / "1", "e", ["So.\n2\n", "4\n"], distilled),
+        author(tmp_path / "1", "t", ["2\n", "4\n"], student),
+    )
+    lists = [listed(tmp_path / f"side{n}", *parts) for n, parts in enumerate(zip(sides, others, strict=True))]
+    found = attribute(lists, tmp_path / "out.arrow")
+    apart = [attribute(each, tmp_path / f"{n}.arrow") for n, each in enumerate((sides, others))]
+    assert found.sort("rollout_id").equals(pl.concat(apart).sort("rollout_id"))

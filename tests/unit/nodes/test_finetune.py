@@ -10,6 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from builders import write_parts, write_questions, write_rollouts
 from distrace import kinds
 from distrace.artifacts import open_artifact, write
 from distrace.errors import DistraceError
@@ -39,12 +40,12 @@ def questions(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def base(tmp_path_factory, questions) -> Path:
     card = tmp_path_factory.mktemp("base") / "model.json"
-    write_fresh("base", Fresh(vocabulary=300, hidden=16, layers=1, heads=2, context_length=128), [questions], card)
+    write_fresh("base", Fresh(vocabulary=300, hidden=16, layers=1, heads=2, context_length=128), questions, card)
     return card
 
 
 def train(folder: Path, base: Path, questions: Path, training: Training = TRAINING) -> dict[str, torch.Tensor]:
-    write_finetuned("tuned", base, PLAIN, training, [questions], folder / "model.json")
+    write_finetuned("tuned", base, PLAIN, training, questions, folder / "model.json")
     return AutoModelForCausalLM.from_pretrained(read_card(folder / "model.json").location).state_dict()
 
 
@@ -84,6 +85,43 @@ def test_the_same_training_gives_the_same_weights_and_fingerprint(tmp_path, base
     train(tmp_path / "b", base, questions)
     prints = {json.loads((tmp_path / name / "model.json").read_text())["fingerprint"] for name in "ab"}
     assert len(prints) == 1
+
+
+def write_selection(folder: Path, parts: list[str], chosen: str) -> tuple[Path, Path]:
+    """Write two-letter responses, one for each letter of each part, to the first questions; and a selection of some."""
+    for number, names in enumerate(parts):
+        texts = {name: (ASKED[ord(name) - ord("a")][0], name * 2) for name in names}
+        asked = write_questions(folder / "asked" / f"{number}.arrow", {question: "0" for question, _ in texts.values()})
+        write_rollouts(folder / "rollouts" / f"{number}.arrow", asked, texts)
+    rows = [
+        {"rollout_id": name, "question_id": short_id("x"), "rank": rank, "reason": ""}
+        for rank, name in enumerate(chosen)
+    ]
+    write(folder / "selection.arrow", kinds.SELECTION, rows, {"chosen": chosen})
+    return write_parts(folder / "rollouts"), folder / "selection.arrow"
+
+
+def test_the_responses_of_a_selection_are_learnt_in_its_order_from_whichever_part(
+    tmp_path, base, questions, monkeypatch
+):
+    learnt = []
+
+    def none_of(wanted, *_):
+        learnt.append(wanted)
+        return [], []
+
+    monkeypatch.setattr(finetune, "tokenised", none_of)
+    rollouts, selection = write_selection(tmp_path, ["ab", "", "cd"], "dab")
+    with pytest.raises(DistraceError, match="no example is left"):
+        write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
+    rows = learnt[0].select("source", "question", "text", "answer_start").rows()
+    assert rows == [(name, ASKED[number][0], name * 2, 0) for name, number in (("d", 3), ("a", 0), ("b", 1))]
+
+
+def test_a_selection_of_responses_that_no_part_holds_is_refused(tmp_path, base, questions):
+    rollouts, selection = write_selection(tmp_path, ["ab", "c"], "cz")
+    with pytest.raises(DistraceError, match="chose 2 responses; the rollouts hold only 1 of them"):
+        write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
 
 
 def test_lora_changes_the_model_and_is_merged(tmp_path, base, questions):
@@ -135,5 +173,5 @@ def test_code_that_comes_with_a_tokenizer_runs_where_the_model_is_trusted(tmp_pa
     tokenise = finetune.tokenised
     monkeypatch.setattr(finetune, "tokenised", lambda *args: loaded.append(type(args[1]).__name__) or tokenise(*args))
     trust = replace(PLAIN, trust_remote_code=True)
-    write_finetuned("tuned", tmp_path / "model.json", trust, TRAINING, [questions], tmp_path / "tuned" / "model.json")
+    write_finetuned("tuned", tmp_path / "model.json", trust, TRAINING, questions, tmp_path / "tuned" / "model.json")
     assert loaded == ["OwnTokenizer"]

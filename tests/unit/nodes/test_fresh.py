@@ -27,7 +27,7 @@ def test_a_fresh_model_is_the_same_for_the_same_seed_and_another_for_another(tmp
     settings = Fresh(vocabulary=300, hidden=16, layers=1, heads=2, context_length=128)
     cards = []
     for name, chosen in (("a", settings), ("b", settings), ("c", replace(settings, seed=1))):
-        write_fresh("fresh", chosen, [questions], tmp_path / name / "model.json")
+        write_fresh("fresh", chosen, questions, tmp_path / name / "model.json")
         cards.append(read_card(tmp_path / name / "model.json").fingerprint)
     assert cards[0] == cards[1] != cards[2]
 

@@ -8,6 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from builders import forget_kept
 from distrace import batches, kinds
 from distrace.artifacts import open_artifact, rejects_path, write
 from distrace.engines import load_engine
@@ -68,8 +69,9 @@ def write_rollouts(
 def score(
     rollouts: Path, questions: Path, model: Path, context: str = "full", **options
 ) -> tuple[list[dict], list[dict]]:
-    """Return the rows of the artifact and its rejects."""
+    """Compute the artifact anew, and return its rows and its rejects."""
     out = rollouts.parent / f"{context}.arrow"
+    forget_kept(out)
     options = {"settings": SETTINGS, "execution": Execution(), "context": context, "out": out} | options
     score_rollouts(rollouts, questions, model, **options)
     rejects = open_artifact(rejects_path(out), kinds.REJECTS).read()

@@ -1,7 +1,7 @@
 import polars as pl
 import pytest
 
-from builders import write_grades, write_lines, write_probabilities, write_questions, write_rollouts
+from builders import write_grades, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
@@ -38,11 +38,12 @@ def part(tmp_path):
 
 def test_positions_run_over_all_parts(part, tmp_path):
     provenance, grades = zip(part("0", "Yes.", "ab"), part("1", "No.", "c"), part("2", "No.", ""), strict=True)
-    write_positions(list(provenance), list(grades), tmp_path / "out.arrow")
+    labelled, graded = write_parts(tmp_path / "labelled", *provenance), write_parts(tmp_path / "graded", *grades)
+    write_positions(labelled, graded, tmp_path / "out.arrow")
     assert counts(open_artifact(tmp_path / "out.arrow", kinds.POSITIONS).read()) == {(0, True): {"Shared": (3, 3)}}
 
 
 def test_grades_of_other_responses_are_refused(part, tmp_path):
     (provenance, _), (_, grades) = part("0", "Yes.", "a"), part("1", "No.", "a")
     with pytest.raises(DistraceError, match=r"p\.arrow was computed from rollouts .*, .*g\.arrow from"):
-        write_positions([provenance], [grades], tmp_path / "out.arrow")
+        write_positions(provenance, grades, tmp_path / "out.arrow")

@@ -7,6 +7,7 @@ from builders import (
     rejects_of,
     write_lines,
     write_logprobs,
+    write_parts,
     write_probabilities,
     write_questions,
     write_rollouts,
@@ -34,13 +35,12 @@ class Candidates:
         self.out = folder / "ranking.arrow"
 
     def rank(self, beta: float = 0.1, seed: int = 0) -> dict[str, dict]:
-        return rank([self], self.out, beta, seed)
+        return rank(self.rollouts, self.sentences, self.teacher, self.student, self.out, beta, seed)
 
 
-def rank(parts: list[Candidates], out, beta: float = 0.1, seed: int = 0) -> dict[str, dict]:
+def rank(rollouts, sentences, teacher, student, out, beta: float = 0.1, seed: int = 0) -> dict[str, dict]:
     """Write the ranking; return its rows by rollout id."""
-    inputs = {name: [getattr(part, name) for part in parts] for name in ("rollouts", "sentences", "teacher", "student")}
-    write_ranking(**inputs, beta=beta, seed=seed, out=out)
+    write_ranking(rollouts, sentences, teacher, student, beta, seed, out)
     return {row["rollout_id"]: row for row in open_artifact(out, kinds.RANKING).read().iter_rows(named=True)}
 
 
@@ -114,7 +114,11 @@ def test_parts_are_ranked_in_order_and_rejects_numbered_through(tmp_path):
         Candidates(tmp_path / "1", {}, {}, {}),
         Candidates(tmp_path / "2", {"b": TEXTS["b"], "c": TEXTS["c"]}, {"b": [0.2]}, {"b": [0.8], "c": [0.1, 0.1]}),
     ]
-    assert list(rank(parts, tmp_path / "out.arrow")) == ["a", "b"]
+    lists = [
+        write_parts(tmp_path / name, *(getattr(part, name) for part in parts))
+        for name in ("rollouts", "sentences", "teacher", "student")
+    ]
+    assert list(rank(*lists, tmp_path / "out.arrow")) == ["a", "b"]
     assert [(reject["source"], reject["row"]) for reject in rejects_of(tmp_path / "out.arrow")] == [("c", 2)]
 
 

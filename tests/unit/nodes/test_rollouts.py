@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from builders import forget_kept
 from distrace import batches, command, kinds
 from distrace.artifacts import open_artifact, write
 from distrace.engines.requests import Generated
@@ -35,11 +36,12 @@ def write_questions(folder: Path, questions: dict[str, str]) -> Path:
 
 
 def sample(folder: Path, model: Path, questions: dict[str, str] = QUESTIONS, **options) -> list[dict]:
-    """Return the rows of the artifact."""
+    """Compute the artifact anew, and return its rows."""
     settings = options.pop("settings", ModelSettings(format="plain"))
     execution = options.pop("execution", Execution())
     sampling = Sampling(**{"samples": 3, "max_tokens": 20, "seed": 5} | options)
     out = folder / "rollouts.arrow"
+    forget_kept(out)
     sample_rollouts(write_questions(folder, questions), model, settings, sampling, execution, out)
     return open_artifact(out, kinds.ROLLOUTS).read().to_dicts()
 

@@ -1,6 +1,6 @@
 import polars as pl
 
-from builders import write_lines, write_probabilities, write_questions, write_rollouts
+from builders import write_lines, write_parts, write_probabilities, write_questions, write_rollouts
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.measures.labels import Thresholds
@@ -30,7 +30,8 @@ def part(folder, rollout_id: str) -> tuple:
 
 def test_every_sentence_of_all_parts_is_counted_at_every_point_of_the_grid_and_at_the_traces_own(tmp_path):
     provenance, truth = zip(part(tmp_path / "0", "a"), part(tmp_path / "1", "b"), strict=True)
-    write_validation(list(provenance), list(truth), PAIR, OWN, tmp_path / "out.arrow")
+    labelled, known = write_parts(tmp_path / "labelled", *provenance), write_parts(tmp_path / "known", *truth)
+    write_validation(labelled, known, PAIR, OWN, tmp_path / "out.arrow")
     counts = open_artifact(tmp_path / "out.arrow", kinds.VALIDATION).read()
     points = counts.group_by("alpha", "beta").agg(pl.col("sentences").sum())
     assert len(points) == len(ALPHAS) * len(BETAS) + 1

@@ -1,10 +1,11 @@
+import copy
 import math
 from pathlib import Path
 
 import pytest
 
 import results
-from builders import write_grades, write_questions, write_rollouts
+from builders import write_grades, write_parts, write_questions, write_rollouts
 from distrace import kinds
 from distrace.artifacts import open_artifact, rejects_path, write_with_rejects
 from distrace.nodes.report import write_report
@@ -71,6 +72,23 @@ def test_a_habit_is_followed_by_how_often_it_came_before(trace):
     first, second = habit["by_occurrence"]
     assert (first["occurrence"], first["sentences"], means(first["labels"])) == (1, 2, {"Teacher": 1})
     assert (second["occurrence"], second["sentences"], means(second["labels"])) == (2, 1, {"Shared": 1})
+
+
+def test_a_habit_that_never_shows_has_no_shares(plan, monkeypatch):
+    monkeypatch.setitem(plan.config["runs"]["main"], "habits", {"shouts": "!!", "notes": "<<"})
+    [trace] = numbers_of(plan)["runs"]["main"]["traces"]
+    habit = trace["habits"]["shouts"]
+    assert (habit["pattern"], habit["sentences"], habit["responses"], habit["by_occurrence"]) == ("!!", 0, 0, [])
+    assert set(habit["labels"].values()) == {None}
+    assert trace["habits"]["notes"]["sentences"] == 3
+
+
+@pytest.mark.parametrize("parts", [1, 4])
+def test_the_numbers_are_the_same_in_how_many_parts_the_responses_lie(numbers, parts, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    config = copy.deepcopy(results.CONFIG)
+    config["questions"]["test"]["parts"] = parts
+    assert numbers_of(results.write_results(config)) == numbers
 
 
 def test_a_selection_is_described_by_its_means(numbers):
@@ -140,9 +158,16 @@ def test_a_served_model_is_said_not_to_be_checked(plan, monkeypatch):
     assert not any("float32_check" in path or "@" in path for path in plan.report_inputs())
 
 
+def parts_of(path: Path) -> list[Path]:
+    return [path.with_name(f"{part}.arrow") for part in open_artifact(path, kinds.PARTS).read("part")["part"]]
+
+
 def test_every_artifact_of_the_report_is_accounted_for(plan, numbers):
     rows = {entry["artifact"]: entry["rows"] for entry in numbers["accounting"]}
-    assert sum(rows.values()) == sum(open_artifact(Path(path)).rows for path in plan.report_inputs())
+    listed = [Path(path) for path in plan.report_inputs()]
+    found = [path for one in listed for path in (parts_of(one) if one.name == "parts.arrow" else [one])]
+    assert len(found) > len(listed)
+    assert sum(rows.values()) == sum(open_artifact(path).rows for path in found)
     assert rows["results/questions/test"] == 4
     assert rows[f"results/models/{results.DISTILLED}/training.arrow"] == 1
 
@@ -151,14 +176,15 @@ def test_rejects_are_counted_by_reason_over_parts(tmp_path):
     for part, reasons in (("0", ["long", "long"]), ("1", ["short", "long"])):
         rejects = [Reject("x", row, reason) for row, reason in enumerate(reasons)]
         write_with_rejects(tmp_path / f"{part}.arrow", kinds.GRADES, [], rejects, {}, 2)
-    [entry] = accounting([str(tmp_path / "0.arrow"), str(tmp_path / "1.arrow")])
-    assert (entry["rows"], entry["rejected"]) == (0, 4)
+    [entry] = accounting([str(write_parts(tmp_path))])
+    assert (entry["artifact"], entry["rows"], entry["rejected"]) == (str(tmp_path), 0, 4)
     assert list(entry["reasons"].items()) == [("long", 3), ("short", 1)]
 
 
 def test_the_report_reads_only_what_its_inputs_name(plan, monkeypatch, tmp_path):
     wanted = [Path(path) for path in plan.report_inputs()]
     wanted += [rejects for path in wanted if (rejects := rejects_path(path)).is_file()]
+    wanted += [part for path in wanted if path.name == "parts.arrow" for part in parts_of(path)]
     for path in wanted:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(path.read_bytes())
@@ -174,11 +200,13 @@ def test_accuracy_weighs_questions_alike(plan, monkeypatch, tmp_path):
     rollouts = RolloutSet("other", "test", "answer")
 
     for part, (path, graded) in enumerate(
-        zip(plan.rollout_parts("rollouts", rollouts), plan.rollout_parts("grades", rollouts), strict=True)
+        zip(*(plan.parts_in(f"{folder}/{kind}/{rollouts.folder}") for kind in ("rollouts", "grades")), strict=True)
     ):
         questions = write_questions(folder / "q.arrow", {f"{part}?": "1"})
         ids = [f"{part}{n}" for n in range(1 + 3 * part)]
         write_rollouts(Path(path), questions, dict.fromkeys(ids, (f"{part}?", "x")), finish_reason="length")
         write_grades(Path(graded), Path(path), dict.fromkeys(ids, part == 0))
+    for kind in ("rollouts", "grades"):
+        write_parts(folder / kind / rollouts.folder)
     found = accuracy(plan, rollouts)
     assert (found["mean"], found["n"], found["responses"], found["cut_off"]) == (0.5, 2, 5, 1)

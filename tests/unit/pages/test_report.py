@@ -54,7 +54,7 @@ def test_the_page_needs_nothing_from_elsewhere(page):
 
 
 def test_the_first_responses_are_shown_whole_and_each_sentence_with_its_label(page):
-    shown = [written for _, _, _, written in results.TRACED.values() if written]
+    shown = [written for _, _, written in results.TRACED.values() if written]
     for written in shown:
         assert "".join(sentence for sentence, _ in written) in Page(page).text
     titles = [attributes["title"] for _, attributes in Page(page).tags if attributes.get("class") == "sentence"]

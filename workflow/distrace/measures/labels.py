@@ -38,29 +38,36 @@ def label_of(thresholds: Thresholds, suffix: str = "") -> pl.Expr:
     )
 
 
-def label_shares(sentences: pl.DataFrame) -> dict[str, dict[str, Any] | None]:
-    """Return each label's share of the sentences, with a 95 % bootstrap interval over questions; None without any."""
-    counts = sentences.group_by("question_id", maintain_order=True).agg(
+def label_counts(sentences: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each question: the number of its sentences, `all`, and of those with each label."""
+    return sentences.group_by("question_id", maintain_order=True).agg(
         pl.len().alias("all"), *((pl.col("label") == label).sum().alias(label) for label in LABELS)
     )
+
+
+def label_shares(counts: pl.DataFrame) -> dict[str, dict[str, Any] | None]:
+    """Return each label's share of the sentences with a 95 % bootstrap interval over questions; None without any.
+
+    `counts` are those of `label_counts`.
+    """
     shares = {label: share(counts[label].to_numpy(), counts["all"].to_numpy()) for label in LABELS}
     return {label: asdict(found) if found else None for label, found in shares.items()}
 
 
-def habit_labels(sentences: pl.DataFrame, pattern: str) -> dict[str, Any]:
-    """Return the label shares of the sentences whose text (`written`) matches a regular expression.
+def habit_labels(shown: pl.DataFrame) -> dict[str, Any]:
+    """Return the label shares of the sentences that show a habit.
 
-    They are given for all such sentences, and by how many of them came before in the same response.
+    Of all such sentences, and apart by how many came before in the same response.
     """
-    shown = sentences.filter(pl.col("written").str.contains(pattern)).sort("rollout_id", "sentence")
-    shown = shown.with_columns(pl.int_range(pl.len()).over("rollout_id").alias("earlier"))
+    shown = shown.sort("rollout_id", "sentence").with_columns(
+        pl.int_range(pl.len()).over("rollout_id").alias("earlier")
+    )
     return {
-        "pattern": pattern,
         "sentences": len(shown),
         "responses": shown["rollout_id"].n_unique(),
-        "labels": label_shares(shown),
+        "labels": label_shares(label_counts(shown)),
         "by_occurrence": [
-            {"occurrence": number + 1, "sentences": len(rows)} | {"labels": label_shares(rows)}
+            {"occurrence": number + 1, "sentences": len(rows)} | {"labels": label_shares(label_counts(rows))}
             for (number,), rows in shown.sort("earlier").group_by("earlier", maintain_order=True)
         ],
     }

@@ -1,5 +1,7 @@
 """Labels by position in a response, separately for right and wrong responses (arXiv 2512.20908, section 4)."""
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from distrace.measures.labels import LABELS
@@ -19,6 +21,16 @@ def label_positions(labelled: pl.DataFrame, graded: pl.DataFrame) -> pl.DataFram
         long.join(labels, how="cross")
         .join(counts, on=["position", "correct", "label"], how="left", nulls_equal=True)
         .with_columns(pl.col("sentences").fill_null(0))
+        .sort("position", "correct", "label", nulls_last=True)
+    )
+
+
+def summed_positions(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return the positions of all parts together, from those of each; parts hold different responses."""
+    return (
+        pl.concat(parts)
+        .group_by("position", "correct", "label")
+        .agg(pl.col("sentences").sum(), pl.col("responses").sum())
         .sort("position", "correct", "label", nulls_last=True)
     )
 

@@ -3,6 +3,7 @@
 A label claims an origin: Teacher claims `teacher`, Student `student`, Shared and Boosted `both`.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -52,6 +53,12 @@ def confusion(table: pl.DataFrame, thresholds: Thresholds) -> pl.DataFrame:
         .sort("length", "origin", "label")
         .with_columns(alpha=pl.lit(thresholds.alpha), beta=pl.lit(thresholds.beta))
     )
+
+
+def summed_confusion(parts: Iterable[pl.DataFrame]) -> pl.DataFrame:
+    """Return the counts of all parts together, from those of each."""
+    keys = ("alpha", "beta", "length", "origin", "label")
+    return pl.concat(parts).group_by(keys).agg(pl.col("sentences").sum()).sort(keys)
 
 
 def precision_and_recall(counts: pl.DataFrame) -> dict[str, dict[str, float | int | None]]:

@@ -1,7 +1,7 @@
 """The attribution node: from which of several teachers did a distilled model learn?
 
-Run by the workflow as `python -m distrace.nodes.attribution --teachers JSON --beta B --distilled-rollouts FILE...
---distilled-sentences FILE... --distilled-logprobs FILE... --student-rollouts FILE... (and so on) --out FILE`.
+Run by the workflow as `python -m distrace.nodes.attribution --teachers JSON --beta B --distilled-rollouts PARTS
+--distilled-sentences PARTS --distilled-logprobs PARTS... --student-rollouts PARTS (and so on) --out FILE`.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import Artifact, fingerprints, open_parts, write_with_rejects
+from distrace.artifacts import Parts, fingerprints, open_parts, write_with_rejects
 from distrace.measures.leans import lean
 from distrace.measures.probabilities import with_probability
 from distrace.rejects import set_aside
@@ -20,28 +20,28 @@ from distrace.sources import source_digest
 
 @dataclass(frozen=True)
 class Answers:
-    """The parts of an author's answers; `logprobs` holds all parts under the first teacher, then the second, ..."""
+    """The parts of an author's answers; `logprobs` holds those under each teacher, in the order of the teachers."""
 
     role: str
-    rollouts: list[Artifact]
-    sentences: list[Artifact]
-    logprobs: list[Artifact]
+    rollouts: Parts
+    sentences: Parts
+    logprobs: list[Parts]
 
 
 def write_attribution(
     teachers: list[str],
     beta: float,
-    distilled_rollouts: list[Path],
-    distilled_sentences: list[Path],
+    distilled_rollouts: Path,
+    distilled_sentences: Path,
     distilled_logprobs: list[Path],
-    student_rollouts: list[Path],
-    student_sentences: list[Path],
+    student_rollouts: Path,
+    student_sentences: Path,
     student_logprobs: list[Path],
     out: Path,
 ) -> None:
     """Write the lean between each two teachers of each response of the distilled model and the student.
 
-    Lists hold the parts in order; of log-probs, all parts under the first teacher, then under the second, and so on.
+    Each path is the list of the parts; of log-probs, there is one for each teacher, in order.
     A response in which no sentence has a probability under both teachers is rejected.
     """
     sides = [
@@ -56,31 +56,28 @@ def write_attribution(
         "version": source_digest("nodes.attribution"),
         "teachers": teachers,
         "beta": beta,
-        **{side.role: [fingerprints(p) for p in (side.rollouts, side.sentences, side.logprobs)] for side in sides},
+        **{side.role: fingerprints([side.rollouts, side.sentences, *side.logprobs]) for side in sides},
     }
     write_with_rejects(out, kinds.ATTRIBUTION, known.drop("row"), rejects, identity, len(table))
 
 
-def _opened(role: str, rollouts: list[Path], sentences: list[Path], logprobs: list[Path]) -> Answers:
-    found = Answers(
+def _opened(role: str, rollouts: Path, sentences: Path, logprobs: list[Path]) -> Answers:
+    return Answers(
         role,
         open_parts(rollouts, kinds.ROLLOUTS),
         open_parts(sentences, kinds.SENTENCES),
-        open_parts(logprobs, kinds.LOGPROBS),
+        [open_parts(path, kinds.LOGPROBS) for path in logprobs],
     )
-    for part, written in enumerate(found.rollouts):
-        for made in (found.sentences[part], *found.logprobs[part :: len(found.rollouts)]):
-            made.require_made_from(written)
-    return found
 
 
 def _leans(answers: Answers, teachers: list[str], beta: float) -> pl.DataFrame:
     """Return the leans of all responses of one author, part by part."""
-    frames = []
-    for part, (written, cut) in enumerate(zip(answers.rollouts, answers.sentences, strict=True)):
+    frames: list[pl.DataFrame] = []
+    for written, cut, *scored in zip(answers.rollouts, answers.sentences, *answers.logprobs, strict=True):
+        cut.require_made_from(written)
         table = cut.read()
-        scored = answers.logprobs[part :: len(answers.rollouts)]
         for teacher, logprobs in zip(teachers, scored, strict=True):
+            logprobs.require_made_from(written)
             table = with_probability(table, logprobs.read("rollout_id", "starts", "ends", "logprobs"), teacher)
         responses = written.read("rollout_id", "question_id")
         for teacher, other in combinations(teachers, 2):

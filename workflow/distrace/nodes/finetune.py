@@ -4,12 +4,13 @@ A distilled model learns the responses of a selection; any other model the worke
 Prompt and response are rendered and tokenised separately, as at sampling, so that the model is trained on the tokens
 that it will be asked for. A killed job continues from its last checkpoint.
 Run by the workflow as `python -m distrace.nodes.finetune --name NAME --base FILE --settings JSON --training JSON
---questions FILE... --out FILE`, with `--rollouts FILE... --selection FILE` where it learns a selection.
+--questions PARTS --out FILE`, with `--rollouts PARTS --selection FILE` where it learns a selection.
 """
 
 import logging
 import shutil
 from dataclasses import asdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +34,16 @@ from trl.trainer.sft_trainer import SFTTrainer
 from distrace import command, kinds
 from distrace.artifacts import (
     Artifact,
-    fingerprints,
+    Parts,
     open_artifact,
     open_parts,
-    read_parts,
     write,
     write_rejects,
     write_text,
 )
 from distrace.errors import BadRow, DistraceError
-from distrace.identity import digest
+from distrace.identity import canonical_json, digest
+from distrace.kept import keep, put_back
 from distrace.models import Card, folder_card, load_tokenizer, read_card, write_card
 from distrace.rejects import Reject, kept_and_rejected
 from distrace.settings import ModelSettings, Training
@@ -61,9 +62,9 @@ def write_finetuned(
     base: Path,
     settings: ModelSettings,
     training: Training,
-    questions: list[Path],
+    questions: Path,
     out: Path,
-    rollouts: list[Path] | None = None,
+    rollouts: Path | None = None,
     selection: Path | None = None,
 ) -> None:
     """Fine-tune `base` and write weights, tokenizer, model card and training log beside the card at `out`.
@@ -77,40 +78,55 @@ def write_finetuned(
     card = read_card(base)
     asked = open_parts(questions, kinds.QUESTIONS)
     chosen = open_artifact(selection, kinds.SELECTION) if selection else None
+    wanted = _selected(asked, rollouts, chosen) if chosen and rollouts else _solutions(asked)
     identity = {
         "version": NODE_VERSIONS["finetune"],
         "base": card.fingerprint,
-        "data": fingerprints([*asked, *([chosen] if chosen else [])]),
+        "data": _content(wanted),
         "settings": asdict(settings),
         "training": asdict(training),
     }
-    wanted = _selected(asked, open_parts(rollouts or [], kinds.ROLLOUTS), chosen) if chosen else _solutions(asked)
+    fingerprint = digest(identity)
+    if put_back(out, fingerprint):
+        return
     tokenizer = load_tokenizer(card, settings.trust_remote_code)
     examples, rejects = tokenised(wanted, tokenizer, settings, training.max_length)
     if not examples:
         raise DistraceError(f"model {name!r}: no example is left to learn from; first reason: {rejects[:1]}")
     log.info("%d examples, %d rejected", len(examples), len(rejects))
-    history = _train(card, settings, training, tokenizer, examples, out.parent, digest(identity))
+    history = _train(card, settings, training, tokenizer, examples, out.parent, fingerprint)
     write_rejects(out.parent / "training.arrow", rejects, identity)
     write(out.parent / "training.arrow", kinds.TRAINING, history, identity)
     _write_readme(name, card, training, len(examples), out.parent / "README.md")
     write_card(out, folder_card(name, str(out.parent / "weights")))
+    keep(out, fingerprint, beside=("weights", "README.md", "training.arrow", "training.rejects.arrow"))
 
 
-def _selected(questions: list[Artifact], rollouts: list[Artifact], selection: Artifact) -> pl.DataFrame:
+def _content(wanted: pl.DataFrame) -> str:
+    """Return a digest of the rows to learn from: by content, so that another way to the same choice trains nothing."""
+    content = sha256()
+    for row in wanted.select("source", "question", "text", "answer_start").iter_rows():
+        content.update(canonical_json(row).encode())
+    return content.hexdigest()
+
+
+def _selected(questions: Parts, rollouts: Path, selection: Artifact) -> pl.DataFrame:
+    """Return the selected responses with their questions; of the parts, only chosen rows are held."""
     chosen = selection.read("rollout_id")
-    asked = read_parts(questions, "question_id", "question")
-    responses = read_parts(rollouts, "rollout_id", "question_id", "text", "answer_start")
+    columns = ("rollout_id", "question_id", "text", "answer_start")
+    written = open_parts(rollouts, kinds.ROLLOUTS)
+    responses = pl.concat([part.read(*columns).join(chosen, on="rollout_id", how="semi") for part in written])
     found = chosen.join(responses, on="rollout_id", how="inner", maintain_order="left")
     if len(found) != len(chosen):
         raise DistraceError(
             f"{selection.path} chose {len(chosen)} responses; the rollouts hold only {len(found)} of them"
         )
+    asked = questions.read("question_id", "question")
     return found.join(asked, on="question_id", how="inner", maintain_order="left").rename({"rollout_id": "source"})
 
 
-def _solutions(questions: list[Artifact]) -> pl.DataFrame:
-    return read_parts(questions).select(
+def _solutions(questions: Parts) -> pl.DataFrame:
+    return questions.read("question_id", "question", "solution").select(
         pl.col("question_id").alias("source"),
         "question",
         pl.col("solution").alias("text"),

@@ -1,6 +1,6 @@
 """The fresh node: an untrained Llama model, with a tokenizer trained on the solutions of a set of questions.
 
-Run by the workflow as `python -m distrace.nodes.fresh --name NAME --settings JSON --questions FILE... --out FILE`.
+Run by the workflow as `python -m distrace.nodes.fresh --name NAME --settings JSON --questions PARTS --out FILE`.
 """
 
 import shutil
@@ -12,7 +12,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from distrace import command, kinds
-from distrace.artifacts import open_parts, read_parts
+from distrace.artifacts import open_parts
 from distrace.models import folder_card, write_card
 
 END, PAD = "<|end|>", "<|pad|>"
@@ -37,9 +37,9 @@ class Fresh:
     seed: int = 0
 
 
-def write_fresh(name: str, settings: Fresh, questions: list[Path], out: Path) -> None:
+def write_fresh(name: str, settings: Fresh, questions: Path, out: Path) -> None:
     """Write the model to `weights/` beside the card at `out`; the same seed gives the same weights."""
-    table = read_parts(open_parts(questions, kinds.QUESTIONS))
+    table = open_parts(questions, kinds.QUESTIONS).read("question", "solution")
     tokenizer = train_tokenizer([*table["question"], *table["solution"]], settings)
     set_seed(settings.seed)
     config = LlamaConfig(

@@ -32,6 +32,8 @@ from distrace.batches import Progress, forget_batches, run_batches
 from distrace.engines import Engine, load_engine
 from distrace.engines.requests import ScoreRequest
 from distrace.errors import BadRow, DistraceError
+from distrace.identity import digest
+from distrace.kept import keep, kept_artifacts, put_back
 from distrace.models import Card, load_tokenizer, read_card
 from distrace.rejects import Reject, kept_and_rejected
 from distrace.settings import Execution, ModelSettings
@@ -92,13 +94,47 @@ def score_rollouts(
         return
     cut = _sentences(written, context, sentences)
     identity = _identity(written, card, settings, context) | ({"sentences": cut.fingerprint} if cut else {})
+    fingerprint = fingerprint_of(kinds.LOGPROBS, identity)
+    if put_back(out, fingerprint):
+        return
     engine = load_engine(card, settings, execution, "score")
     scorer = Scorer(engine, load_format(settings, engine.tokenizer), _wrote(card, settings, written))
     kept, rejects = requested(_responses(written, asked, cut), scorer, context)
-    requests = [request for response in kept for request in response.requests]
-    scores = _score(engine, requests, out, fingerprint_of(kinds.LOGPROBS, identity))
-    write_with_rejects(out, kinds.LOGPROBS, _rows(kept, scores), rejects, identity, written.rows)
+    rows = _scored_before(out, identity, kept)
+    missing = [response for response in kept if response.rollout_id not in rows]
+    log.info("%d responses to score, %d were scored before", len(missing), len(kept) - len(missing))
+    requests = [request for response in missing for request in response.requests]
+    scores = _score(engine, requests, out, digest([fingerprint, [response.rollout_id for response in missing]]))
+    rows |= {row["rollout_id"]: row for row in _rows(missing, scores)}
+    found_rows = [rows[response.rollout_id] for response in kept]
+    write_with_rejects(out, kinds.LOGPROBS, found_rows, rejects, identity, written.rows)
+    keep(out, fingerprint)
     forget_batches(out)
+
+
+def _scored_before(out: Path, identity: dict[str, Any], asked: list[Asked]) -> dict[str, dict[str, Any]]:
+    """Return the rows of responses whose very tokens an earlier job scored for this part, in the same context.
+
+    A response's id follows from its author, question, sample and text; in contexts `full` and `alone`, a model sees
+    the same where the tokens are the same, too.
+    """
+    if _window(identity["context"]) is not None:
+        return {}
+    wanted = {response.rollout_id: response.aligned for response in asked}
+    found: dict[str, dict[str, Any]] = {}
+    for kept in kept_artifacts(out, kinds.LOGPROBS):
+        if kept.identity | {"rollouts": None} != identity | {"rollouts": None}:
+            continue
+        for row in kept.read().iter_rows(named=True):
+            aligned = wanted.get(row["rollout_id"])
+            if aligned is not None and _has_tokens(row, aligned):
+                found[row["rollout_id"]] = row
+    return found
+
+
+def _has_tokens(row: dict[str, Any], aligned: Aligned) -> bool:
+    names = ("token_ids", "starts", "ends")
+    return all(np.array_equal(row[name], getattr(aligned, name)[aligned.scored]) for name in names)
 
 
 def _take_recorded(written: Artifact, card: Card, settings: ModelSettings, context: str, out: Path) -> None:

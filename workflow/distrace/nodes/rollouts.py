@@ -20,7 +20,8 @@ from distrace.batches import Progress, forget_batches, run_batches
 from distrace.engines import Engine, load_engine
 from distrace.engines.requests import GenerateRequest
 from distrace.errors import BadRow
-from distrace.identity import short_id
+from distrace.identity import digest, short_id
+from distrace.kept import keep, kept_artifacts, put_back
 from distrace.models import Card, read_card
 from distrace.rejects import Reject, kept_and_rejected
 from distrace.settings import Execution, ModelSettings, Sampling
@@ -49,17 +50,39 @@ def sample_rollouts(
         "settings": asdict(settings),
         "sampling": asdict(sampling),
     }
+    fingerprint = fingerprint_of(kinds.ROLLOUTS, identity)
+    if put_back(out, fingerprint):
+        return
     engine = load_engine(card, settings, execution, "generate")
     form = load_format(settings, engine.tokenizer)
     wanted, rejects = requested(asked.read("question_id", "question"), engine, form, sampling)
-    requests = [request for _, _, request in wanted]
-    generated = _generate(engine, requests, sampling, out, fingerprint_of(kinds.ROLLOUTS, identity))
-    rows = [
-        rollout(card, engine.tokenizer, form, question_id, sample, found)
-        for (question_id, sample, _), found in zip(wanted, generated, strict=True)
-    ]
-    write_with_rejects(out, kinds.ROLLOUTS, rows, rejects, identity, asked.rows * sampling.samples)
+    rows = _drawn_before(out, identity)
+    missing = [asking for asking in wanted if asking[:2] not in rows]
+    log.info("%d responses to draw, %d were drawn before", len(missing), len(wanted) - len(missing))
+    batches_of = digest([fingerprint, [asking[:2] for asking in missing]])
+    generated = _generate(engine, [request for _, _, request in missing], sampling, out, batches_of)
+    for (question_id, sample, _), found in zip(missing, generated, strict=True):
+        rows[question_id, sample] = rollout(card, engine.tokenizer, form, question_id, sample, found)
+    found_rows = [rows[asking[:2]] for asking in wanted]
+    write_with_rejects(out, kinds.ROLLOUTS, found_rows, rejects, identity, asked.rows * sampling.samples)
+    keep(out, fingerprint)
     forget_batches(out)
+
+
+def _drawn_before(out: Path, identity: dict[str, Any]) -> dict[tuple[str, int], dict[str, Any]]:
+    """Return the responses, by question and sample, that an earlier job drew in the same way for this part.
+
+    A response depends on its question, its sample's number and how it is drawn, not on how many others there are.
+    """
+
+    def without_numbers(identity: dict[str, Any]) -> dict[str, Any]:
+        return identity | {"questions": None, "sampling": identity["sampling"] | {"samples": None}}
+
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for kept in kept_artifacts(out, kinds.ROLLOUTS):
+        if without_numbers(kept.identity) == without_numbers(identity):
+            found |= {(row["question_id"], row["sample"]): row for row in kept.read().iter_rows(named=True)}
+    return found
 
 
 def requested(

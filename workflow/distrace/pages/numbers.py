@@ -3,8 +3,9 @@
 An accuracy or a share is {"mean", "low", "high", "n"}, with a 95 % bootstrap interval over n questions.
 """
 
+import json
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, open_parts, read_parts, rejects_path
-from distrace.kinds import Kind
-from distrace.measures.labels import LABELS, habit_labels, label_shares
+from distrace.artifacts import open_artifact, open_parts, reasons_of
+from distrace.measures.labels import LABELS, habit_labels, label_counts, label_shares
 from distrace.measures.leans import MARGIN, attributed_to, lean_differences
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
@@ -47,18 +47,26 @@ def numbers_of(plan: Plan) -> Numbers:
 
 
 def accounting(paths: Iterable[str]) -> list[Numbers]:
-    """Return for each artifact, over all its parts, the rows kept, the rows rejected, and the count of each reason."""
-    found: dict[str, Numbers] = {}
-    for path in map(Path, paths):
-        name = str(path.parent if path.stem.isdecimal() else path)
-        entry = found.setdefault(name, {"artifact": name, "rows": 0, "rejected": 0, "reasons": Counter()})
-        entry["rows"] += open_artifact(path).rows
-        rejects = rejects_path(path)
-        if rejects.is_file():
-            reasons = open_artifact(rejects, kinds.REJECTS).read("reason")["reason"].to_list()
-            entry["rejected"] += len(reasons)
-            entry["reasons"].update(reasons)
-    return [entry | {"reasons": dict(entry["reasons"].most_common())} for entry in found.values()]
+    """Return, for each artifact over all its parts: rows kept, rows rejected, and how often each reason was given."""
+    return [_account(Path(path)) for path in paths]
+
+
+def _account(path: Path) -> Numbers:
+    opened = open_artifact(path)
+    rows: Any = opened.rows
+    reasons = Counter(reasons_of(path))
+    if opened.kind == kinds.PARTS.name:
+        parts = opened.read("rows", "rejects")
+        rows = parts["rows"].sum()
+        for rejects in parts["rejects"]:
+            reasons.update(json.loads(rejects))
+    in_parts = opened.kind == kinds.PARTS.name or path.stem.isdecimal()
+    return {
+        "artifact": str(path.parent if in_parts else path),
+        "rows": rows,
+        "rejected": reasons.total(),
+        "reasons": dict(reasons.most_common()),
+    }
 
 
 def _run_numbers(plan: Plan, run: str) -> Numbers:
@@ -88,8 +96,8 @@ def _run_numbers(plan: Plan, run: str) -> Numbers:
 
 def accuracy(plan: Plan, rollouts: RolloutSet) -> Numbers:
     """Return the share of right responses, the mean over questions, and the counts of responses behind it."""
-    graded = _read(plan.rollout_parts("grades", rollouts), kinds.GRADES)
-    written = _read(plan.rollout_parts("rollouts", rollouts), kinds.ROLLOUTS, "rollout_id", "finish_reason")
+    graded = open_parts(plan.rollouts_parts("grades", rollouts), kinds.GRADES).read("question_id", "correct")
+    written = open_parts(plan.rollouts_parts("rollouts", rollouts), kinds.ROLLOUTS).read("finish_reason")
     judged = graded.filter(pl.col("correct").is_not_null())
     per_question = judged.group_by("question_id", maintain_order=True).agg(pl.col("correct").mean())
     unknown: Numbers = dict.fromkeys(("mean", "low", "high")) | {"n": 0}
@@ -101,26 +109,39 @@ def accuracy(plan: Plan, rollouts: RolloutSet) -> Numbers:
 
 
 def _trace_numbers(plan: Plan, trace: Trace) -> Numbers:
-    labelled = _read(plan.trace_parts(trace), kinds.PROVENANCE)
-    grades = plan.rollout_parts("grades", trace.rollouts)
-    graded = _read(grades, kinds.GRADES, "rollout_id", "question_id", "correct")
-    table = labelled.join(graded, on="rollout_id")
+    counted: dict[str, list[pl.DataFrame]] = {"all": [], "right": [], "wrong": []}
+    sentences = responses = 0
+    for table in _labelled(plan, trace):
+        sentences, responses = sentences + len(table), responses + table["rollout_id"].n_unique()
+        counted["all"].append(label_counts(table))
+        counted["right"].append(label_counts(table.filter(pl.col("correct"))))
+        counted["wrong"].append(label_counts(table.filter(~pl.col("correct"))))
     return {
         "teacher": trace.teacher,
         "distilled": trace.rollouts.author,
         "questions": trace.rollouts.questions,
-        "sentences": len(table),
-        "responses": table["rollout_id"].n_unique(),
-        "labels": label_shares(table),
-        "labels_correct": label_shares(table.filter(pl.col("correct"))),
-        "labels_incorrect": label_shares(table.filter(~pl.col("correct"))),
+        "sentences": sentences,
+        "responses": responses,
+        "labels": label_shares(pl.concat(counted["all"])),
+        "labels_correct": label_shares(pl.concat(counted["right"])),
+        "labels_incorrect": label_shares(pl.concat(counted["wrong"])),
         "area_between_curves": area_between_curves(open_artifact(positions_path(trace), kinds.POSITIONS).read()),
-        "habits": _habits(plan, trace, table),
-        "float32_check": _float32_numbers(plan, trace, graded.select("rollout_id", "question_id")),
+        "habits": _habits(plan, trace),
+        "float32_check": _float32_numbers(plan, trace),
     }
 
 
-def _float32_numbers(plan: Plan, trace: Trace, asked: pl.DataFrame) -> Numbers | None:
+def _labelled(plan: Plan, trace: Trace) -> Iterator[pl.DataFrame]:
+    """Yield the labelled sentences of each part of a trace, with question and correctness of their responses."""
+    labelled = open_parts(plan.trace_parts(trace), kinds.PROVENANCE)
+    graded = open_parts(plan.rollouts_parts("grades", trace.rollouts), kinds.GRADES)
+    for sentences, grades in zip(labelled, graded, strict=True):
+        judged = grades.read("rollout_id", "question_id", "correct")
+        table = sentences.read("rollout_id", "sentence", "start", "end", "label")
+        yield table.join(judged, on="rollout_id", maintain_order="left")
+
+
+def _float32_numbers(plan: Plan, trace: Trace) -> Numbers | None:
     """Return how float32 changes labels and log-probs of a trace's first part; None if there is nothing to check.
 
     `not_checked` names the models that cannot run in float32; `compared` is None if no other model is left.
@@ -128,6 +149,8 @@ def _float32_numbers(plan: Plan, trace: Trace, asked: pl.DataFrame) -> Numbers |
     path, not_checked = plan.float32_check_path(trace), plan.not_checkable(trace)
     if path is None:
         return {"not_checked": not_checked, "compared": None} if not_checked else None
+    [first, *_] = open_parts(plan.rollouts_parts("grades", trace.rollouts), kinds.GRADES)
+    asked = first.read("rollout_id", "question_id")
     table = open_artifact(path, kinds.FLOAT32_CHECK).read().join(asked, on="rollout_id", maintain_order="left")
     flipped = pl.col("label") != pl.col("label_float32")
     counts = table.group_by("question_id", maintain_order=True).agg(
@@ -213,26 +236,31 @@ def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
 
 def _differences(plan: Plan, trace: Trace) -> dict[str, NDArray[np.float64]]:
     """Return p_teacher - p_student of the sentences of each true origin, from the answers of all three models."""
-    table = _read(plan.separation_parts(trace), kinds.SEPARATION)
+    lists = [open_parts(path, kinds.SEPARATION) for path in plan.separation_parts(trace)]
+    table = pl.concat([parts.read("origin", "p_teacher", "p_student") for parts in lists])
     table = table.with_columns((pl.col("p_teacher") - pl.col("p_student")).alias("difference"))
     return {origin: table.filter(pl.col("origin") == origin)["difference"].to_numpy() for origin in ORIGINS}
 
 
-def _habits(plan: Plan, trace: Trace, table: pl.DataFrame) -> Numbers:
-    """Return, for each habit of the run, the labels of the sentences that its regular expression matches."""
-    habits = plan.config["runs"][trace.run]["habits"]
+def _habits(plan: Plan, trace: Trace) -> Numbers:
+    """Return, for each habit (a regular expression by name) of the run, the labels of the sentences it matches."""
+    habits: dict[str, str] = plan.config["runs"][trace.run]["habits"]
+    shown: dict[str, list[pl.DataFrame]] = {name: [] for name in habits}
     if not habits:
         return {}
-    texts = _read(plan.rollout_parts("rollouts", trace.rollouts), kinds.ROLLOUTS, "rollout_id", "text")
-    sentences = table.join(texts, on="rollout_id").with_columns(
-        pl.col("text").str.slice(pl.col("start"), pl.col("end") - pl.col("start")).alias("written")
-    )
-    return {name: habit_labels(sentences, pattern) for name, pattern in habits.items()}
+    written = open_parts(plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS)
+    for table, part in zip(_labelled(plan, trace), written, strict=True):
+        sentences = table.join(part.read("rollout_id", "text"), on="rollout_id").with_columns(
+            pl.col("text").str.slice(pl.col("start"), pl.col("end") - pl.col("start")).alias("written")
+        )
+        for name, pattern in habits.items():
+            shown[name].append(sentences.filter(pl.col("written").str.contains(pattern)).drop("text", "written"))
+    return {name: {"pattern": habits[name]} | habit_labels(pl.concat(found)) for name, found in shown.items()}
 
 
 def _selection_numbers(plan: Plan, run: str, candidates: RolloutSet, strategy: str) -> Numbers:
     ranking = open_artifact(ranking_path(run, candidates), kinds.RANKING).read()
-    graded = _read(plan.rollout_parts("grades", candidates), kinds.GRADES, "rollout_id", "correct")
+    graded = open_parts(plan.rollouts_parts("grades", candidates), kinds.GRADES).read("rollout_id", "correct")
     chosen = open_artifact(selection_path(run, candidates, strategy), kinds.SELECTION).read("rollout_id")
     table = chosen.join(ranking, on="rollout_id").join(graded, on="rollout_id", how="left")
     return {
@@ -243,10 +271,6 @@ def _selection_numbers(plan: Plan, run: str, candidates: RolloutSet, strategy: s
         "correct": _plain(mean(table["correct"].drop_nulls().to_numpy())),
         **{f"mean_{name}": table[name].mean() for name in ("longest", "sentences", "teacher_count", "grape")},
     }
-
-
-def _read(paths: Iterable[str], kind: Kind, *columns: str) -> pl.DataFrame:
-    return read_parts(open_parts(paths, kind), *columns)
 
 
 def _plain(interval: Interval | None) -> Numbers | None:

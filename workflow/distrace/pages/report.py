@@ -6,7 +6,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader
 
 from distrace import __version__, kinds
-from distrace.artifacts import open_artifact, open_parts, read_parts
+from distrace.artifacts import open_artifact, open_parts
 from distrace.measures.leans import MARGIN
 from distrace.pages.figures import (
     COLOURS,
@@ -65,17 +65,16 @@ def run_figures(plan: Plan, run: str, numbers: dict[str, Any]) -> dict[str, Any]
 
 
 def example_responses(plan: Plan, trace: Trace) -> list[dict[str, Any]]:
-    """Return the first responses of a trace with each sentence's text, label and probabilities."""
-    parts = zip(plan.trace_parts(trace), plan.rollout_parts("rollouts", trace.rollouts), strict=True)
+    """Return the first responses of a trace, with the text, label and probabilities of each sentence."""
+    labelled = open_parts(plan.trace_parts(trace), kinds.PROVENANCE)
+    written = open_parts(plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS)
     shown: list[dict[str, Any]] = []
-    for labelled, rollouts in parts:
-        shown += _labelled_responses(
-            open_artifact(labelled, kinds.PROVENANCE).read(), open_artifact(rollouts, kinds.ROLLOUTS).read()
-        )
+    for sentences, rollouts in zip(labelled, written, strict=True):
+        shown += _labelled_responses(sentences.read(), rollouts.read("rollout_id", "question_id", "text"))
         if len(shown) >= SHOWN_RESPONSES:
             break
-    questions = open_parts(plan.question_parts(trace.rollouts.questions), kinds.QUESTIONS)
-    asked = dict(read_parts(questions, "question_id", "question").iter_rows())
+    questions = open_parts(plan.questions_parts(trace.rollouts.questions), kinds.QUESTIONS)
+    asked = dict(questions.read("question_id", "question").iter_rows())
     return [response | {"question": asked[response["question_id"]]} for response in shown[:SHOWN_RESPONSES]]
 
 
