@@ -233,7 +233,7 @@ def write_labels(trace: Trace, part: str, count: int) -> None:
         f"tokens_{role}": pl.Series([TOKENS] * count, dtype=pl.Int32) for role in ("teacher", "student", "distilled")
     }
     rows = cut.read().with_columns(**{k: pl.Series(v) for k, v in columns.items()}, **counts)
-    identity = {"rollouts": cut.identity["rollouts"], "part": part}
+    identity = {"rollouts": cut.identity["rollouts"], "sentences": cut.fingerprint, "part": part}
     write_rejects(path, [], identity)
     write(path, kinds.PROVENANCE, rows.with_columns(label_of(Thresholds(0.05, 0.1)).alias("label")), identity)
 

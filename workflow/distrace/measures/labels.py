@@ -68,6 +68,6 @@ def habit_labels(shown: pl.DataFrame) -> dict[str, Any]:
         "labels": label_shares(label_counts(shown)),
         "by_occurrence": [
             {"occurrence": number + 1, "sentences": len(rows)} | {"labels": label_shares(label_counts(rows))}
-            for (number,), rows in shown.sort("earlier").group_by("earlier", maintain_order=True)
+            for (number,), rows in shown.sort("earlier", maintain_order=True).group_by("earlier", maintain_order=True)
         ],
     }

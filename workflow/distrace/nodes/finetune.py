@@ -78,6 +78,8 @@ def write_finetuned(
     card = read_card(base)
     asked = open_parts(questions, kinds.QUESTIONS)
     chosen = open_artifact(selection, kinds.SELECTION) if selection else None
+    if (chosen is None) != (rollouts is None):
+        raise DistraceError(f"model {name!r}: a selection and the rollouts it is from need each other")
     wanted = _selected(asked, rollouts, chosen) if chosen and rollouts else _solutions(asked)
     identity = {
         "version": NODE_VERSIONS["finetune"],

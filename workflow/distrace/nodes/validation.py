@@ -21,8 +21,9 @@ def write_validation(provenance: Path, truth: Path, pair: Pair, thresholds: Thre
     """Write the counts over all parts of a trace; the grid includes the trace's own thresholds."""
     labelled, known_origins = open_parts(provenance, kinds.PROVENANCE), open_parts(truth, kinds.TRUTH)
     grid = {(alpha, beta) for alpha in ALPHAS for beta in BETAS} | {(thresholds.alpha, thresholds.beta)}
-    tables = (_with_origin(*pair_of_parts, pair) for pair_of_parts in zip(labelled, known_origins, strict=True))
-    counts = summed_confusion(confusion(table, Thresholds(*point)) for table in tables for point in sorted(grid))
+    points = [Thresholds(*point) for point in sorted(grid)]
+    tables = (_with_origin(*parts, pair) for parts in zip(labelled, known_origins, strict=True))
+    counts = summed_confusion(summed_confusion(confusion(table, point) for point in points) for table in tables)
     identity = {
         "version": source_digest("nodes.validation"),
         "provenance": labelled.fingerprint,
@@ -34,6 +35,7 @@ def write_validation(provenance: Path, truth: Path, pair: Pair, thresholds: Thre
 
 
 def _with_origin(labelled: Artifact, truth: Artifact, pair: Pair) -> pl.DataFrame:
+    labelled.require_same(kinds.SENTENCES, truth)
     origins = truth.read().with_columns(origin_of(pair))
     return labelled.read().join(origins, on=["rollout_id", "sentence"], how="left", maintain_order="left")
 

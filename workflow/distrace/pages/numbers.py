@@ -149,7 +149,7 @@ def _float32_numbers(plan: Plan, trace: Trace) -> Numbers | None:
     path, not_checked = plan.float32_check_path(trace), plan.not_checkable(trace)
     if path is None:
         return {"not_checked": not_checked, "compared": None} if not_checked else None
-    [first, *_] = open_parts(plan.rollouts_parts("grades", trace.rollouts), kinds.GRADES)
+    first = next(iter(open_parts(plan.rollouts_parts("grades", trace.rollouts), kinds.GRADES)))
     asked = first.read("rollout_id", "question_id")
     table = open_artifact(path, kinds.FLOAT32_CHECK).read().join(asked, on="rollout_id", maintain_order="left")
     flipped = pl.col("label") != pl.col("label_float32")
