@@ -116,3 +116,37 @@ def write_grades(path: Path, rollouts: Path, correct: Mapping[str, bool | None])
     ]
     write(path, kinds.GRADES, rows, {"rollouts": open_artifact(rollouts).fingerprint, "correct": correct})
     return path
+
+
+SCORES = ("teacher_count", "random", "longest", "grape")
+
+
+def ranking(*rows: tuple) -> pl.DataFrame:
+    """Return a ranking from rows of question and scores; a response is named by its row."""
+    frame = pl.DataFrame(rows, schema=["question_id", *SCORES], orient="row")
+    return frame.select(
+        pl.int_range(pl.len()).cast(pl.String).alias("rollout_id"),
+        "question_id",
+        pl.lit(0).alias("sample"),
+        *(pl.col(score).cast(pl.Float64) for score in SCORES),
+    )
+
+
+RANKED = ranking(
+    ("x", 3, 0.1, 50, -0.9),
+    ("y", 1, 0.2, 10, -0.1),
+    ("x", 2, 0.9, 90, -0.2),
+    ("x", 1, 0.5, 20, -0.1),
+    ("y", 0, 0.3, 20, -0.3),
+)
+SUMS = [(f"Add {a} and {b}.", f"The sum is {a + b}.") for a in range(4) for b in range(4)]
+
+
+def write_sums(path: Path) -> Path:
+    """Write the questions of `SUMS` with their solutions."""
+    rows = [
+        {"question_id": short_id(question), "question": question, "answer": solution[11:-1], "solution": solution}
+        for question, solution in SUMS
+    ]
+    write(path, kinds.QUESTIONS, rows, {"made": "here"})
+    return path

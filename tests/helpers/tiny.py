@@ -1,10 +1,13 @@
 """Tiny random models of many architectures, and a tokenizer, for tests: nothing is downloaded."""
 
+from pathlib import Path
+
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from distrace.engines import Purpose
 from distrace.engines.transformers import TransformersEngine, checked_engine
+from distrace.models import folder_card, write_card
 from distrace.nodes.fresh import Fresh, train_tokenizer
 from distrace.settings import Execution
 
@@ -83,3 +86,11 @@ def plain_scores(model, prompt: list[int], response: list[int]) -> tuple[list[fl
     logprobs = logits.log_softmax(1).gather(1, targets)[:, 0]
     ranks = 1 + (logits > logits.gather(1, targets)).sum(1)
     return logprobs.tolist(), ranks.tolist()
+
+
+def write_author(folder: Path) -> Path:
+    """Write a tiny model and its card into a folder; return the card's path."""
+    tiny_model("llama").save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    write_card(folder / "model.json", folder_card("author", str(folder)))
+    return folder / "model.json"

@@ -3,29 +3,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from builders import RANKED, SCORES, ranking
 from distrace.measures.strategies import STRATEGIES, select
-
-SCORES = ("teacher_count", "random", "longest", "grape")
-
-
-def ranking(*rows: tuple) -> pl.DataFrame:
-    """Return a ranking from rows of question and scores; a response is named by its row."""
-    frame = pl.DataFrame(rows, schema=["question_id", *SCORES], orient="row")
-    return frame.select(
-        pl.int_range(pl.len()).cast(pl.String).alias("rollout_id"),
-        "question_id",
-        pl.lit(0).alias("sample"),
-        *(pl.col(score).cast(pl.Float64) for score in SCORES),
-    )
-
-
-EXAMPLE = ranking(
-    ("x", 3, 0.1, 50, -0.9),
-    ("y", 1, 0.2, 10, -0.1),
-    ("x", 2, 0.9, 90, -0.2),
-    ("x", 1, 0.5, 20, -0.1),
-    ("y", 0, 0.3, 20, -0.3),
-)
 
 
 @pytest.mark.parametrize(
@@ -33,7 +12,7 @@ EXAMPLE = ranking(
     [("teacher_count", ["0", "1"]), ("random", ["2", "4"]), ("longest", ["2", "4"]), ("grape", ["3", "1"])],
 )
 def test_the_largest_score_of_each_question_wins(strategy, chosen):
-    found = select(EXAMPLE, strategy)
+    found = select(RANKED, strategy)
     assert found["rollout_id"].to_list() == chosen
     assert found["question_id"].to_list() == ["x", "y"]
     assert found["rank"].to_list() == [1, 1]
@@ -51,7 +30,7 @@ def test_a_length_match_is_the_candidate_nearest_in_length_to_the_one_that_teach
 
 
 def test_the_reason_says_what_the_response_won_by():
-    assert select(EXAMPLE, "grape")["reason"].to_list() == [
+    assert select(RANKED, "grape")["reason"].to_list() == [
         "grape -0.1 is the largest of 3",
         "grape -0.1 is the largest of 2",
     ]

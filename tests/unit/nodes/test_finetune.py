@@ -10,7 +10,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from builders import write_parts, write_questions, write_rollouts
+from builders import SUMS, write_parts, write_questions, write_rollouts, write_sums
 from distrace import kinds
 from distrace.artifacts import open_artifact, write
 from distrace.errors import DistraceError
@@ -23,18 +23,11 @@ from distrace.settings import ModelSettings, Training
 
 PLAIN = ModelSettings(format="plain")
 TRAINING = Training(max_steps=6, batch_size=4, micro_batch_size=2, learning_rate=1e-2, max_length=64)
-ASKED = [(f"Add {a} and {b}.", f"The sum is {a + b}.") for a in range(4) for b in range(4)]
 
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("questions") / "0.arrow"
-    rows = [
-        {"question_id": short_id(question), "question": question, "answer": solution[11:-1], "solution": solution}
-        for question, solution in ASKED
-    ]
-    write(path, kinds.QUESTIONS, rows, {"made": "here"})
-    return path
+    return write_sums(tmp_path_factory.mktemp("questions") / "0.arrow")
 
 
 @pytest.fixture(scope="module")
@@ -90,7 +83,7 @@ def test_the_same_training_gives_the_same_weights_and_fingerprint(tmp_path, base
 def write_selection(folder: Path, parts: list[str], chosen: str) -> tuple[Path, Path]:
     """Write two-letter responses, one for each letter of each part, to the first questions; and a selection of some."""
     for number, names in enumerate(parts):
-        texts = {name: (ASKED[ord(name) - ord("a")][0], name * 2) for name in names}
+        texts = {name: (SUMS[ord(name) - ord("a")][0], name * 2) for name in names}
         asked = write_questions(folder / "asked" / f"{number}.arrow", {question: "0" for question, _ in texts.values()})
         write_rollouts(folder / "rollouts" / f"{number}.arrow", asked, texts)
     rows = [
@@ -115,7 +108,7 @@ def test_the_responses_of_a_selection_are_learnt_in_its_order_from_whichever_par
     with pytest.raises(DistraceError, match="no example is left"):
         write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
     rows = learnt[0].select("source", "question", "text", "answer_start").rows()
-    assert rows == [(name, ASKED[number][0], name * 2, 0) for name, number in (("d", 3), ("a", 0), ("b", 1))]
+    assert rows == [(name, SUMS[number][0], name * 2, 0) for name, number in (("d", 3), ("a", 0), ("b", 1))]
 
 
 def test_a_selection_of_responses_that_no_part_holds_is_refused(tmp_path, base, questions):

@@ -3,24 +3,14 @@ from pathlib import Path
 
 import pytest
 
-from distrace import kinds
-from distrace.artifacts import write
-from distrace.identity import short_id
+from builders import write_sums
 from distrace.models import read_card
 from distrace.nodes.fresh import Fresh, train_tokenizer, write_fresh
-
-ASKED = [(f"Add {a} and {b}.", f"The sum is {a + b}.") for a in range(4) for b in range(4)]
 
 
 @pytest.fixture(scope="module")
 def questions(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("questions") / "0.arrow"
-    rows = [
-        {"question_id": short_id(question), "question": question, "answer": solution[11:-1], "solution": solution}
-        for question, solution in ASKED
-    ]
-    write(path, kinds.QUESTIONS, rows, {"made": "here"})
-    return path
+    return write_sums(tmp_path_factory.mktemp("questions") / "0.arrow")
 
 
 def test_a_fresh_model_is_the_same_for_the_same_seed_and_another_for_another(tmp_path, questions):

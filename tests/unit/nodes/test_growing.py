@@ -8,12 +8,11 @@ import pytest
 from distrace import kinds
 from distrace.artifacts import open_artifact, write
 from distrace.engines.transformers import TransformersEngine
-from distrace.models import folder_card, write_card
 from distrace.nodes.finetune import write_finetuned
 from distrace.nodes.logprobs import score_rollouts
 from distrace.nodes.rollouts import sample_rollouts
 from distrace.settings import Execution, ModelSettings, Sampling, Training
-from tiny import tiny_model, tiny_tokenizer
+from tiny import write_author
 
 SETTINGS = ModelSettings(format="plain")
 
@@ -23,10 +22,7 @@ class Project:
 
     def __init__(self, folder: Path):
         self.folder, self.asked = folder, []
-        tiny_model("llama").save_pretrained(folder / "weights")
-        tiny_tokenizer().save_pretrained(folder / "weights")
-        self.model = folder / "model.json"
-        write_card(self.model, folder_card("author", str(folder / "weights")))
+        self.model = write_author(folder / "weights")
 
     def questions(self, *texts: str) -> Path:
         rows = [{"question_id": f"q{text}", "question": text, "answer": "7", "solution": None} for text in texts]

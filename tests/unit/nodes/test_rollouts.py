@@ -12,21 +12,16 @@ from distrace.artifacts import open_artifact, write
 from distrace.engines.requests import Generated
 from distrace.engines.transformers import TransformersEngine, engine
 from distrace.identity import short_id
-from distrace.models import folder_card, write_card
 from distrace.nodes.rollouts import sample_rollouts
 from distrace.settings import Execution, ModelSettings, Sampling
-from tiny import plain_scores, tiny_model, tiny_tokenizer
+from tiny import plain_scores, tiny_model, tiny_tokenizer, write_author
 
 QUESTIONS = {"q0": "What is 4 + 3?", "q1": "And 5 + 6?", "q2": "How many apples?"}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    weights = tmp_path_factory.mktemp("weights")
-    tiny_model("llama").save_pretrained(weights)
-    tiny_tokenizer().save_pretrained(weights)
-    write_card(weights / "model.json", folder_card("author", str(weights)))
-    return weights / "model.json"
+    return write_author(tmp_path_factory.mktemp("weights"))
 
 
 def write_questions(folder: Path, questions: dict[str, str]) -> Path:

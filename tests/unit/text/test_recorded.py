@@ -13,13 +13,13 @@ from distrace.artifacts import open_artifact, write
 from distrace.errors import DistraceError
 from distrace.identity import short_id
 from distrace.measures.probabilities import sentence_log_means
-from distrace.models import folder_card, read_card, write_card
+from distrace.models import read_card
 from distrace.nodes.imported_rollouts import Responses, write_imported
 from distrace.nodes.logprobs import score_rollouts
 from distrace.nodes.rollouts import sample_rollouts
 from distrace.nodes.sentences import write_sentences
 from distrace.settings import Execution, ModelSettings, Sampling
-from tiny import tiny_model, tiny_tokenizer
+from tiny import tiny_tokenizer, write_author
 
 PLAIN = ModelSettings(format="plain")
 QUESTIONS = {short_id(question): question for question in ("What is 4 + 3?", "And 5 + 6?")}
@@ -27,11 +27,7 @@ QUESTIONS = {short_id(question): question for question in ("What is 4 + 3?", "An
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory) -> Path:
-    weights = tmp_path_factory.mktemp("weights")
-    tiny_model("llama").save_pretrained(weights)
-    tiny_tokenizer().save_pretrained(weights)
-    write_card(weights / "model.json", folder_card("author", str(weights)))
-    return weights / "model.json"
+    return write_author(tmp_path_factory.mktemp("weights"))
 
 
 @pytest.fixture(scope="module")
