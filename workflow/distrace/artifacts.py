@@ -76,12 +76,7 @@ def open_artifact(path: str | Path, kind: Kind | None = None, made_from: Artifac
     from exactly the artifact `made_from`.
     """
     about, rows = _metadata(Path(path))
-    expected = kind.name if kind else about["kind"]
-    if about["version"] != FORMAT_VERSION or about["kind"] != expected:
-        raise DistraceError(
-            f"{path}: holds {about['kind']!r} in format {about['version']}; "
-            f"expected {expected!r} in format {FORMAT_VERSION}; delete it and run again"
-        )
+    _require_form(path, about["kind"], about["version"], kind.name if kind else about["kind"])
     found = Artifact(Path(path), about["kind"], about["fingerprint"], about["identity"], rows)
     if made_from is not None:
         found.require_made_from(made_from)
@@ -126,8 +121,8 @@ def open_parts(path: str | Path, kind: Kind) -> Parts:
     """Return the parts of an artifact by the list that the `parts` node wrote at `path`, or the one part at `path`."""
     opened = open_artifact(path)
     if opened.kind != kinds.PARTS.name:
-        only = open_artifact(path, kind)
-        return Parts(only.path, kind, only.fingerprint, only.rows, [(only.path.stem, only.fingerprint)])
+        _require_form(path, opened.kind, FORMAT_VERSION, kind.name)
+        return Parts(opened.path, kind, opened.fingerprint, opened.rows, [(opened.path.stem, opened.fingerprint)])
     if opened.identity["of"] != kind.name:
         raise DistraceError(f"{path}: lists parts of kind {opened.identity['of']!r}; expected {kind.name!r}")
     table = opened.read()
@@ -218,6 +213,14 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def _require_form(path: str | Path, kind: str, version: int, expected: str) -> None:
+    if version != FORMAT_VERSION or kind != expected:
+        raise DistraceError(
+            f"{path}: holds {kind!r} in format {version}; "
+            f"expected {expected!r} in format {FORMAT_VERSION}; delete it and run again"
+        )
 
 
 def _metadata(path: Path) -> tuple[dict[str, Any], int]:
