@@ -150,3 +150,12 @@ def write_sums(path: Path) -> Path:
     ]
     write(path, kinds.QUESTIONS, rows, {"made": "here"})
     return path
+
+
+def position_counts(table: pl.DataFrame) -> dict:
+    """Return the labels that occur, by position and correctness: {label: (sentences, responses)}."""
+    found: dict = {}
+    for row in table.filter(pl.col("sentences") > 0).iter_rows(named=True):
+        place = found.setdefault((row["position"], row["correct"]), {})
+        place[row["label"]] = (row["sentences"], row["responses"])
+    return found

@@ -3,6 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from builders import position_counts
 from distrace.measures.labels import LABELS
 from distrace.measures.positions import area_between_curves, label_positions, summed_positions
 
@@ -24,18 +25,9 @@ def graded(**correct: bool | None) -> pl.DataFrame:
     )
 
 
-def counts(table: pl.DataFrame) -> dict:
-    """Return the labels that occur, by position and correctness: {label: (sentences, responses)}."""
-    found: dict = {}
-    for row in table.filter(pl.col("sentences") > 0).iter_rows(named=True):
-        place = found.setdefault((row["position"], row["correct"]), {})
-        place[row["label"]] = (row["sentences"], row["responses"])
-    return found
-
-
 def test_labels_are_counted_by_position_for_right_and_wrong_responses_apart():
     table = label_positions(labelled(a="Te Sh", b="Te", c="St Te Bo", d="Bo"), graded(a=True, b=True, c=False, d=True))
-    assert counts(table) == {
+    assert position_counts(table) == {
         (0, True): {"Teacher": (2, 3), "Boosted": (1, 3)},
         (1, True): {"Shared": (1, 1)},
         (0, False): {"Student": (1, 1)},
@@ -51,7 +43,7 @@ def test_every_label_has_a_row_at_every_position_that_is_reached():
 
 def test_responses_that_were_not_judged_stand_apart():
     table = label_positions(labelled(a="Te", b="Te", c="St"), graded(a=None, b=True))
-    assert counts(table) == {(0, True): {"Teacher": (1, 1)}, (0, None): {"Teacher": (1, 2), "Student": (1, 2)}}
+    assert position_counts(table) == {(0, True): {"Teacher": (1, 1)}, (0, None): {"Teacher": (1, 2), "Student": (1, 2)}}
 
 
 def test_a_rejected_sentence_leaves_the_others_at_their_positions():

@@ -1,22 +1,20 @@
-import polars as pl
 import pytest
 
-from builders import write_grades, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
+from builders import (
+    position_counts,
+    write_grades,
+    write_lines,
+    write_parts,
+    write_probabilities,
+    write_questions,
+    write_rollouts,
+)
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
 from distrace.measures.labels import Thresholds
 from distrace.nodes.positions import write_positions
 from distrace.nodes.provenance import write_provenance
-
-
-def counts(table: pl.DataFrame) -> dict:
-    """Return the labels that occur, by position and correctness: {label: (sentences, responses)}."""
-    found: dict = {}
-    for row in table.filter(pl.col("sentences") > 0).iter_rows(named=True):
-        place = found.setdefault((row["position"], row["correct"]), {})
-        place[row["label"]] = (row["sentences"], row["responses"])
-    return found
 
 
 @pytest.fixture
@@ -40,7 +38,9 @@ def test_positions_run_over_all_parts(part, tmp_path):
     provenance, grades = zip(part("0", "Yes.", "ab"), part("1", "No.", "c"), part("2", "No.", ""), strict=True)
     labelled, graded = write_parts(tmp_path / "labelled", *provenance), write_parts(tmp_path / "graded", *grades)
     write_positions(labelled, graded, tmp_path / "out.arrow")
-    assert counts(open_artifact(tmp_path / "out.arrow", kinds.POSITIONS).read()) == {(0, True): {"Shared": (3, 3)}}
+    assert position_counts(open_artifact(tmp_path / "out.arrow", kinds.POSITIONS).read()) == {
+        (0, True): {"Shared": (3, 3)}
+    }
 
 
 def test_grades_of_other_responses_are_refused(part, tmp_path):

@@ -75,13 +75,13 @@ def _require(engine: TransformersEngine, what: str, gap: float) -> None:
 
 
 def _may_pack(model: PreTrainedModel) -> bool:
-    """Tell whether the attention of all layers is one that `packed_attention` can stand in for."""
+    """Return whether the attention of all layers is one that `packed_attention` can stand in for."""
     layers = set(getattr(model.config.get_text_config(), "layer_types", None) or [])
     return model.config._attn_implementation == "sdpa" and layers <= _PACKABLE_LAYERS
 
 
 def _works(packing: TransformersEngine) -> bool:
-    """Tell whether an engine that packs computes what the model's own forward pass does."""
+    """Return whether an engine that packs computes what the model's own forward pass does."""
     try:
         gap = score_gap(packing)
     except Exception as error:  # an architecture's own code may fail in any way when its attention is replaced

@@ -45,7 +45,7 @@ def feed_forward_layers(model: torch.nn.Module) -> list[torch.nn.Module]:
 
 
 def _widens_and_narrows(module: torch.nn.Module) -> bool:
-    """Tell whether a module is made of linear layers, one from the width of states to a larger one, and one back.
+    """Return whether a module is made of linear layers, one from the width of states to a larger one, and one back.
 
     Whatever else has parameters might mix tokens (a convolution) or choose among them (experts, routers).
     """
@@ -61,7 +61,7 @@ def _widens_and_narrows(module: torch.nn.Module) -> bool:
 
 
 def _takes_states_only(module: torch.nn.Module) -> bool:
-    """Tell whether `forward` takes one argument: attention takes masks, too, and MPT's feed-forward the residual."""
+    """Return whether `forward` takes one argument: attention takes masks, too, and MPT's feed-forward the residual."""
     if "forward" in vars(module):  # replaced on this very object, as accelerate does: `del` would lose it
         return False
     parameters = list(inspect.signature(module.forward).parameters.values())
