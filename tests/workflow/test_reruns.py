@@ -1,12 +1,15 @@
-"""What a change costs: jobs may run again, but models compute only what is new."""
+"""What a change costs: the jobs that run, each row of docs/reruns.md, and that models compute only what is new."""
 
+import itertools
 import re
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 
+import pytest
 import yaml
 
-from snakemake_runs import snakemake
+from snakemake_runs import planned_jobs, snakemake
 
 DISTILLED = "results/models/main.teacher"
 SCORES = "results/logprobs/teacher/full/teacher/train/explore/0.arrow"
@@ -16,6 +19,130 @@ def change(folder: Path, edit) -> None:
     config = yaml.safe_load((folder / "config.yaml").read_text())
     edit(config)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def paths(*patterns: str) -> set[str]:
+    """Return the paths that patterns stand for: "{a,b}/c" is a/c and b/c."""
+    found = set()
+    for pattern in patterns:
+        pieces = [piece.split(",") for piece in re.split(r"[{}]", pattern)]
+        found |= {"".join(chosen) for chosen in itertools.product(*pieces)}
+    return found
+
+
+def answers(model: str, parts: str = "{0,1}") -> set[str]:
+    """Return the jobs of a model's answers to the test questions."""
+    return paths(f"rollouts/{model}/test/answer/{parts}", f"{{rollouts,grades}}/{model}/test/answer/parts")
+
+
+def scored(author: str, scorers: str, parts: str = "{0,1}") -> set[str]:
+    """Return the scoring jobs of a model's answers, and what follows for their sentences."""
+    return paths(
+        f"logprobs/{scorers}/full/{author}/test/answer/{parts}",
+        f"logprobs/{scorers}/full/{author}/test/answer/parts",
+        f"{{sentences/sentences,truth,separation/main/teacher}}/{author}/test/answer/parts",
+    )
+
+
+COUNTED, RANDOM = "main.teacher.teacher_count.0", "main.teacher.random.0"
+LABELS = paths(
+    f"provenance/main/teacher/{COUNTED}/test/answer/parts",
+    f"{{positions,validation}}/main/teacher/{COUNTED}/test/answer",
+)
+REPORT = {"report/index"}
+
+
+def traced(model: str) -> set[str]:
+    """Return the jobs of a traced model from its training to its labels."""
+    labels = {path.replace(COUNTED, model) for path in LABELS}
+    return {f"models/{model}/model"} | answers(model) | scored(model, f"{{teacher,student,{model}}}") | labels
+
+
+def untraced(model: str) -> set[str]:
+    return {f"models/{model}/model"} | answers(model)
+
+
+CHOICE = paths("ranking/main/teacher/train/explore", "selection/main/teacher/train/explore/{teacher_count,random}")
+TRAINED = traced(COUNTED) | untraced(RANDOM)
+
+
+def candidates(parts: str) -> set[str]:
+    """Return the jobs of the teacher's candidates in these parts, and all that follows."""
+    explore = "teacher/train/explore"
+    jobs = paths(
+        f"rollouts/{explore}/{parts}",
+        f"logprobs/{{teacher,student}}/full/{explore}/{parts}",
+        f"{{rollouts,sentences/sentences,grades}}/{explore}/parts",
+        f"logprobs/{{teacher,student}}/full/{explore}/parts",
+    )
+    return jobs | CHOICE | TRAINED | REPORT
+
+
+# Of each change: what it is in docs/reruns.md, its edit of the config, and its jobs by their first output.
+CHANGES = {
+    "nothing": (lambda c: None, set()),
+    "threads, memory, GPUs": (lambda c: c["models"]["teacher"].update(threads=2, mem_mb=9000, runtime=7), set()),
+    "alpha or beta of a run": (lambda c: c["runs"]["main"].update(beta=0.2), LABELS | REPORT),
+    "beta of the candidates": (
+        lambda c: c["runs"]["main"]["candidates"].update(beta=0.95),
+        CHOICE | TRAINED | REPORT,
+    ),
+    "more samples of the candidates": (lambda c: c["sampling"]["explore"].update(samples=4), candidates("{0,1}")),
+    "more training questions": (
+        lambda c: c["questions"]["train"]["source"]["world"].update(count=18),
+        {"questions/train/parts"} | candidates("2"),
+    ),
+    "more test questions": (
+        lambda c: c["questions"]["test"]["source"]["world"].update(count=12),
+        {"questions/test/parts"}
+        | answers("{teacher,student,main.teacher.random.0,main.teacher.teacher_count.0}", "2")
+        | scored("{teacher,student}", "{teacher,student}", "2")
+        | scored(COUNTED, f"{{teacher,student,{COUNTED}}}", "2")
+        | LABELS
+        | REPORT,
+    ),
+    "another strategy": (
+        lambda c: c["runs"]["main"]["strategies"].append("longest"),
+        {"selection/main/teacher/train/explore/longest"} | untraced("main.teacher.longest.0") | REPORT,
+    ),
+    "a strategy less": (lambda c: c["runs"]["main"]["strategies"].remove("random"), REPORT),
+    "another seed": (
+        lambda c: c["runs"]["main"].update(seeds=[0, 1]),
+        untraced("main.teacher.random.1") | traced("main.teacher.teacher_count.1") | REPORT,
+    ),
+    "other training settings": (lambda c: c["training"]["distil"].update(learning_rate=2.0e-3), TRAINED | REPORT),
+    "another grader": (
+        lambda c: c["questions"]["test"]["grader"].update(pattern=r"(\w+)\.$"),
+        paths(f"grades/{{teacher,student,{COUNTED},{RANDOM}}}/test/answer/parts")
+        | paths(f"positions/main/teacher/{COUNTED}/test/answer")
+        | REPORT,
+    ),
+    "a habit to count": (lambda c: c["runs"]["main"]["habits"].update(so="So"), REPORT),
+}
+
+
+def jobs_of(planned: Iterable[tuple[str, str]]) -> set[str]:
+    """Return the first outputs of planned jobs, without results/ and the suffix."""
+    return {re.sub(r"\.\w+$", "", output.removeprefix("results/")) for rule, output in planned if rule != "everything"}
+
+
+@pytest.fixture(scope="module")
+def changing(finished, tmp_path_factory) -> Path:
+    """A copy of the finished folder in which only the config changes, since nothing is run."""
+    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("reruns") / "copy", symlinks=True))
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_change_runs_exactly_the_jobs_that_it_concerns(changing, config, name):
+    edit, expected = CHANGES[name]
+    (changing / "config.yaml").write_text(yaml.safe_dump(config))
+    change(changing, edit)
+    assert jobs_of(planned_jobs(changing)) == expected
+
+
+def test_every_change_is_in_the_documentation(request):
+    rows = (request.config.rootpath / "docs/reruns.md").read_text("utf-8")
+    assert [name for name in CHANGES if f"| {name} |" not in rows] == []
 
 
 def said(printed: str, node: str, pattern: str) -> list[tuple[int, ...]]:

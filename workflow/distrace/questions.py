@@ -1,4 +1,4 @@
-"""Sets of questions: where their rows come from, and how these are cut into parts.
+"""Sets of questions: where their rows come from, how these are cut into parts, and the parts as artifacts.
 
 The plan looks here before anything runs: into how many parts a set is cut, and whether the rows of a part have changed.
 """
@@ -11,10 +11,14 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from distrace import world
-from distrace.errors import BadRow
-from distrace.identity import digest
-from distrace.rows import Row, raw_rows, read_rows
+from distrace import kinds, world
+from distrace.artifacts import is_written, open_artifact, write_with_rejects
+from distrace.errors import BadRow, DistraceError
+from distrace.identity import digest, short_id
+from distrace.parts import part_names
+from distrace.rejects import Reject, kept_and_rejected
+from distrace.rows import Row, raw_rows, read_rows, text_reader
+from distrace.versions import NODE_VERSIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +75,7 @@ def part_digests(settings: Questions, cut: Cut) -> list[str]:
 
     Of a file, these are the rows of the part; other sources are fixed by what the config says.
     """
-    about = {"columns": settings.columns, "source": _without_length(settings)}
+    about = [NODE_VERSIONS["questions"], settings.columns, _without_length(settings)]
     if settings.source.get("hub") and not cut.part_size:  # the number of rows is known once they are loaded
         return [digest([about, settings.skip, settings.limit, part, cut.parts]) for part in range(cut.parts or 1)]
     stretches = cut.stretches(_count(settings))
@@ -79,6 +83,75 @@ def part_digests(settings: Questions, cut: Cut) -> list[str]:
         return [digest([about, settings.skip + rows.start, settings.skip + rows.stop]) for rows in stretches]
     rows = islice(raw_rows(Path(settings.source["file"])), settings.skip, _end(settings))
     return [digest([about, _content(islice(rows, len(stretch)))]) for stretch in stretches]
+
+
+def is_made_from(part: Path, made_from: str) -> bool:
+    """Return whether the questions at `part` are there, made from what the digest `made_from` stands for."""
+    return part.is_file() and open_artifact(part, kinds.QUESTIONS).identity.get("made_from") == made_from
+
+
+def write_parts(settings: Questions, cut: Cut, folder: Path, wanted: str | None = None) -> list[Path]:
+    """Write the parts of a set in a folder, or the `wanted` one, and return the paths of all.
+
+    Each holds a stretch of the source's rows, in their order; it may be empty. A part that is there as it would be
+    written is left alone. Raises DistraceError if the source has no row, or none that can be used.
+    """
+    rows = list(source_rows(settings))
+    if not rows:
+        raise DistraceError(f"{settings.name}: no row is left after the {settings.skip} to skip")
+    kept, rejects = _read(rows, settings)
+    if not kept:
+        raise DistraceError(
+            f"{settings.name}: none of {len(rows)} rows can be used; row {rejects[0].row}: {rejects[0].reason}"
+        )
+    questions, rejected = dict(kept), {reject.row: reject for reject in rejects}
+    stretches, made_from = cut.stretches(len(rows)), part_digests(settings, cut)
+    paths = [folder / f"{name}.arrow" for name in part_names(len(stretches))]
+    for stretch, part_made_from, path in zip(stretches, made_from, paths, strict=True):
+        if wanted not in (None, path.stem):
+            continue
+        mine = range(settings.skip + stretch.start, settings.skip + stretch.stop)
+        _write_part(
+            [questions[number] for number in mine if number in questions],
+            [rejected[number] for number in mine if number in rejected],
+            part_made_from,
+            path,
+        )
+    return paths
+
+
+def _write_part(questions: list[dict[str, Any]], rejects: list[Reject], made_from: str, out: Path) -> None:
+    identity = {
+        "made_from": made_from,
+        "content": digest([questions, [(reject.row, reject.reason) for reject in rejects]]),
+    }
+    if not is_written(out, kinds.QUESTIONS, identity, with_rejects=True):
+        write_with_rejects(out, kinds.QUESTIONS, questions, rejects, identity, len(questions) + len(rejects))
+
+
+def _read(
+    rows: list[tuple[int, Row | BadRow]], settings: Questions
+) -> tuple[list[tuple[int, dict[str, Any]]], list[Reject]]:
+    """Return the usable rows with their numbers, and the rejects; a repeated question is rejected."""
+    has_solution = settings.solution or (settings.source.get("world") or {}).get("style")
+    columns = {"question": settings.question, "answer": settings.answer}
+    if has_solution:
+        columns["solution"] = settings.solution or "solution"
+    readers = {name: text_reader(column) for name, column in columns.items()}
+    seen: dict[str, int] = {}
+
+    def read(numbered: tuple[int, Row | BadRow]) -> tuple[int, dict[str, Any]]:
+        number, row = numbered
+        if isinstance(row, BadRow):
+            raise row
+        texts = {name: reader(row) for name, reader in readers.items()}
+        question_id = short_id(texts["question"])
+        if question_id in seen:
+            raise BadRow(f"the same question as row {seen[question_id]}")
+        seen[question_id] = number
+        return number, {"question_id": question_id, "solution": None} | texts
+
+    return kept_and_rejected(((row[0], row) for row in rows), read, lambda _: "questions")
 
 
 def _without_length(settings: Questions) -> Mapping[str, Any]:

@@ -6,7 +6,7 @@ instead (`distrace.sources`).
 """
 
 NODE_VERSIONS = {
-    "questions": 1,
+    "questions": 2,
     "model": 1,
     "fresh": 1,
     "rollouts": 1,

@@ -94,6 +94,12 @@ execution = cache(lambda model: as_json(plan.execution(model)))
 part_digests = cache(plan.part_digests)
 
 
+@cache
+def options_of_source(questions):
+    source, cut = (shlex.quote(as_json(settings)) for settings in (plan.questions(questions), plan.cut(questions)))
+    return f"--source {source} --cut {cut}"
+
+
 def takes_recorded(wildcards):
     """Return whether a scoring job takes log-probs that were recorded, so that no model runs."""
     return "scorer" in wildcards.keys() and plan.takes_recorded(wildcards.scorer, wildcards.author, wildcards.context)
@@ -217,6 +223,23 @@ def model_files(wildcards):
 def styles(wildcards):
     """Return the styles of the world that the teacher and the student of a trace were trained on."""
     return as_json({"teacher": plan.style_of(wildcards.teacher), "student": plan.style_of(student_of(wildcards))})
+
+
+def written_with_rollouts(wildcards):
+    """Return whether the rollouts job itself sees to the questions of its part, where they are not written yet.
+
+    So questions that are appended to a set run the jobs of new parts alone, not of all that use the set: a job of the
+    rule `questions` above them would. Hub data grow by no one's hand here, and a computing node may not reach the hub.
+    """
+    return plan.config["questions"][wildcards.questions]["source"]["hub"] is None
+
+
+def source_options(wildcards):
+    """Return the options of a rollouts job with which it writes the questions of its part."""
+    if not written_with_rollouts(wildcards):
+        return ""
+    made_from = part_digests(wildcards.questions)[wildcards.part]
+    return f"{options_of_source(wildcards.questions)} --made-from {made_from}"
 
 
 def logprobs_options(wildcards):

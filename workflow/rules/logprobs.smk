@@ -5,8 +5,6 @@ rule logprobs:
     input:
         model=lambda w: planning.model_path(w.scorer),
         rollouts=lambda w: plan.written_rollouts(rollout_set(w), w.part),
-        # Where the questions of a part change, its rollouts do.
-        questions=ancient("results/questions/{questions}/parts.arrow"),
         sentences=lambda w: parts_of("sentences")(w) if w.context.startswith("window") else [],
     output:
         logprobs=f"results/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.arrow",

@@ -4,8 +4,7 @@
 rule rollouts:
     input:
         model="results/models/{author}/model.json",
-        # Not the list but params.made_from tells whether the questions of the part are others.
-        questions=ancient("results/questions/{questions}/parts.arrow"),
+        questions=lambda w: [] if written_with_rollouts(w) else plan.questions_parts(w.questions),
     output:
         rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
@@ -20,12 +19,15 @@ rule rollouts:
         **engine_resources("author"),
     params:
         questions="results/questions/{questions}/{part}.arrow",
-        made_from=lambda w: part_digests(w.questions)[w.part],
+        made_from=lambda w: part_digests(w.questions)[w.part] if written_with_rollouts(w) else "",
+        # Snakemake records no param whose function takes an input: that a set has grown makes no part stale.
+        source=lambda w, input: source_options(w),
         settings=lambda w: settings_of(w.author),
         sampling=lambda w: sampling_of(w.sampling),
         version=NODE_VERSIONS["rollouts"],
     shell:
         "{resources.python:q} -m distrace.nodes.rollouts --model {input.model} --questions {params.questions} "
+        "{params.source} "
         "--settings {params.settings:q} --sampling {params.sampling:q} --execution {resources.execution:q} "
         "--out {output.rollouts} 2>&1 | tee {log}"
 

@@ -3,7 +3,8 @@
 Every response has its own seed, which follows from the config's seed, the question and the number of the sample. So
 more questions, or other parts, do not change existing responses.
 Run by the workflow as `python -m distrace.nodes.rollouts --questions FILE --model FILE --settings JSON --sampling JSON
---execution JSON --out FILE`.
+--execution JSON --out FILE`, with `--source JSON --cut JSON --made-from DIGEST` where it may be the first to need the
+questions of its part.
 """
 
 import logging
@@ -23,6 +24,7 @@ from distrace.errors import BadRow
 from distrace.identity import digest, short_id
 from distrace.kept import keep, kept_artifacts, put_back
 from distrace.models import Card, read_card
+from distrace.questions import Cut, Questions, is_made_from, write_parts
 from distrace.rejects import Reject, kept_and_rejected
 from distrace.settings import Execution, ModelSettings, Sampling
 from distrace.text.alignment import decode_generated, encode_prompt
@@ -38,9 +40,22 @@ _BATCH_COLUMNS = ("token_ids", "logprobs", "finish_reason")
 
 
 def sample_rollouts(
-    questions: Path, model: Path, settings: ModelSettings, sampling: Sampling, execution: Execution, out: Path
+    questions: Path,
+    model: Path,
+    settings: ModelSettings,
+    sampling: Sampling,
+    execution: Execution,
+    out: Path,
+    source: Questions | None = None,
+    cut: Cut | None = None,
+    made_from: str = "",
 ) -> None:
-    """Write the responses of a model to a part of questions; prompts that leave no room for an answer are rejected."""
+    """Write the responses of a model to a part of questions; prompts that leave no room for an answer are rejected.
+
+    With `source` and `cut`, the part of questions is written first, unless it is there and `made_from` what it should.
+    """
+    if source and cut and not is_made_from(questions, made_from):
+        write_parts(source, cut, questions.parent, wanted=questions.stem)
     asked = open_artifact(questions, kinds.QUESTIONS)
     card = read_card(model)
     identity = {
