@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from itertools import groupby, pairwise
 from operator import itemgetter
 from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 Integers = NDArray[np.int64]
 
-_BYTE_TOKEN = re.compile(r"<0x([0-9A-F]{2})>")
+_BYTE_TOKEN = re.compile(rb"<0x([0-9A-F]{2})>")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _SENTENCEPIECE = {"Replace", "Metaspace", "ByteFallback", "Fuse", "Strip"}
 _STRIPPING = ("Strip", "Precompiled", "Nmt", "BertNormalizer")
@@ -218,17 +219,30 @@ def _surfaces(tokenizer: "Tokenizer", ids: list[int]) -> list[bytes] | None:
     kinds = _decoder_kinds(tokenizer)
     if not _byte_exact(kinds):
         return None
+    table, single = _BYTES.setdefault(tokenizer, ({}, {}))
+    if new := set(ids).difference(table):
+        found = _bytes_of(tokenizer, new, kinds)
+        table |= found
+        if "ByteFallback" in kinds:
+            matches = {i: _BYTE_TOKEN.fullmatch(name) for i, name in found.items()}
+            single |= {i: bytes([int(match[1], 16)]) for i, match in matches.items() if match}
+    if single.keys().isdisjoint(ids):
+        return [table[i] for i in ids]
+    return _with_byte_tokens(ids, table, single)
+
+
+# Of each tokenizer: the bytes that the tokens met so far stand for, and those of its byte tokens. To look a token up
+# takes longer than to use it, and responses are made of the same tokens over and over.
+_BYTES: WeakKeyDictionary["Tokenizer", tuple[dict[int, bytes], dict[int, bytes]]] = WeakKeyDictionary()
+
+
+def _bytes_of(tokenizer: "Tokenizer", ids: set[int], kinds: set[str]) -> dict[int, bytes]:
     literal = tokenizer.added_tokens_decoder
     # An id beyond the vocabulary (a padded output layer has some) stands for nothing.
-    names = {i: name or "" for i, name in zip(ids, tokenizer.convert_ids_to_tokens(ids), strict=True)}
+    names = {i: name or "" for i, name in zip(ids, tokenizer.convert_ids_to_tokens(list(ids)), strict=True)}
     if kinds == {"ByteLevel"}:
-        table = {i: name.encode() if i in literal else _byte_level(name) for i, name in names.items()}
-        return [table[i] for i in ids]
-    table = {i: (name if i in literal else name.replace("▁", " ")).encode() for i, name in names.items()}
-    if "ByteFallback" not in kinds:
-        return [table[i] for i in ids]
-    matches = {i: _BYTE_TOKEN.fullmatch(name) for i, name in names.items()}
-    return _with_byte_tokens(ids, table, {i: bytes.fromhex(match[1]) for i, match in matches.items() if match})
+        return {i: name.encode() if i in literal else _byte_level(name) for i, name in names.items()}
+    return {i: (name if i in literal else name.replace("▁", " ")).encode() for i, name in names.items()}
 
 
 def _decoder_kinds(tokenizer: "Tokenizer") -> set[str]:
