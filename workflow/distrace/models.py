@@ -5,6 +5,9 @@ hub model, or of the files of a local folder. Trained models have the same card.
 """
 
 import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,6 +61,23 @@ def read_card(path: Path) -> Card:
     if card.revision is None and not Path(card.location).is_dir():
         raise DistraceError(f"{path}: the weights at {card.location} are gone; delete {path} and run again")
     return card
+
+
+@contextmanager
+def replacing_folder(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder beside `folder`, in place of which it is put if the block succeeds, and else removed.
+
+    So no kill leaves half a model under its name.
+    """
+    unfinished = folder.with_name(f".{folder.name}.unfinished")
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir(parents=True)
+    try:
+        yield unfinished
+        shutil.rmtree(folder, ignore_errors=True)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def load_tokenizer(card: Card, trust_remote_code: bool) -> "PreTrainedTokenizerBase":

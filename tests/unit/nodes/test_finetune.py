@@ -2,26 +2,29 @@
 
 import json
 import shutil
-from dataclasses import replace
+import subprocess
+import sys
+from dataclasses import asdict, replace
 from pathlib import Path
 
-import polars as pl
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM
 
 from builders import SUMS, write_parts, write_questions, write_rollouts, write_sums
 from distrace import kinds
-from distrace.artifacts import open_artifact, write
+from distrace.artifacts import Artifact, open_artifact, write
 from distrace.errors import DistraceError
 from distrace.identity import short_id
 from distrace.models import folder_card, read_card, write_card
 from distrace.nodes import finetune
-from distrace.nodes.finetune import tokenised, write_finetuned
+from distrace.nodes.finetune import write_finetuned
 from distrace.nodes.fresh import Fresh, write_fresh
 from distrace.settings import ModelSettings, Training
+from distrace.training import trainer
 
 PLAIN = ModelSettings(format="plain")
+COLUMNS = ("source", "question", "text", "answer_start")
 TRAINING = Training(max_steps=6, batch_size=4, micro_batch_size=2, learning_rate=1e-2, max_length=64)
 
 
@@ -40,28 +43,6 @@ def base(tmp_path_factory, questions) -> Path:
 def train(folder: Path, base: Path, questions: Path, training: Training = TRAINING) -> dict[str, torch.Tensor]:
     write_finetuned("tuned", base, PLAIN, training, questions, folder / "model.json")
     return AutoModelForCausalLM.from_pretrained(read_card(folder / "model.json").location).state_dict()
-
-
-def test_only_the_response_and_its_end_carry_loss(base):
-    wanted = pl.DataFrame({"source": ["a"], "question": ["Add 1 and 2."], "text": ["Three."], "answer_start": [0]})
-    tokenizer = AutoTokenizer.from_pretrained(read_card(base).location)
-    [example], rejects = tokenised(wanted, tokenizer, PLAIN, 64)
-    learnt = [token for token, mask in zip(example["input_ids"], example["completion_mask"], strict=True) if mask]
-    assert tokenizer.decode(learnt[:-1]) == "Three."
-    assert learnt[-1] == tokenizer.eos_token_id
-    assert tokenizer.decode(example["input_ids"]).startswith("Add 1 and 2.\n")
-    assert rejects == []
-
-
-def test_examples_that_are_too_long_are_rejected_with_their_length(base):
-    wanted = pl.DataFrame(
-        {"source": ["a", "b"], "question": ["Add?", "Add?"], "text": ["No.", "No. " * 50], "answer_start": [0, 0]}
-    )
-    tokenizer = AutoTokenizer.from_pretrained(read_card(base).location)
-    examples, [reject] = tokenised(wanted, tokenizer, PLAIN, 32)
-    assert len(examples) == 1
-    assert reject.source == "b"
-    assert "more than max_length 32" in reject.reason
 
 
 def test_training_lowers_the_loss_and_leaves_model_card_log_and_rejects(tmp_path, base, questions):
@@ -99,22 +80,82 @@ def test_the_responses_of_a_selection_are_learnt_in_its_order_from_whichever_par
 ):
     learnt = []
 
-    def none_of(wanted, *_):
-        learnt.append(wanted)
-        return [], []
+    def none_of(_, frames, *__):
+        learnt.extend(row for frame in frames for row in frame.select(COLUMNS).iter_rows())
+        return 0, []
 
-    monkeypatch.setattr(finetune, "tokenised", none_of)
+    monkeypatch.setattr(finetune, "write_examples", none_of)
     rollouts, selection = write_selection(tmp_path, ["ab", "", "cd"], "dab")
     with pytest.raises(DistraceError, match="no example is left"):
         write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
-    rows = learnt[0].select("source", "question", "text", "answer_start").rows()
-    assert rows == [(name, SUMS[number][0], name * 2, 0) for name, number in (("d", 3), ("a", 0), ("b", 1))]
+    assert learnt == [(name, SUMS[number][0], name * 2, 0) for name, number in (("d", 3), ("a", 0), ("b", 1))]
 
 
 def test_a_selection_of_responses_that_no_part_holds_is_refused(tmp_path, base, questions):
     rollouts, selection = write_selection(tmp_path, ["ab", "c"], "cz")
     with pytest.raises(DistraceError, match="chose 2 responses; the rollouts hold only 1 of them"):
         write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
+
+
+def test_a_selected_response_to_a_question_that_is_not_there_is_refused(tmp_path, base, questions):
+    rollouts, selection = write_selection(tmp_path, ["ab"], "ab")
+    other = write_questions(tmp_path / "other.arrow", {SUMS[0][0]: "0"})
+    with pytest.raises(DistraceError, match=f"question {short_id(SUMS[1][0])} is not in {other}"):
+        write_finetuned("tuned", base, PLAIN, TRAINING, other, tmp_path / "out/model.json", rollouts, selection)
+
+
+def test_the_text_of_a_part_is_read_once_for_the_content_and_once_for_the_tokens(
+    tmp_path, base, questions, monkeypatch
+):
+    read = []
+    whole = Artifact.read
+    monkeypatch.setattr(Artifact, "read", lambda *asked: read.append((asked[0].path.stem, *asked[1:])) or whole(*asked))
+    rollouts, selection = write_selection(tmp_path, ["ab", "", "cd"], "abd")
+    write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
+    assert [part for part, *columns in read if "text" in columns] == ["0", "2"] * 2
+
+
+def train_elsewhere(folder: Path, base: Path, questions: Path, before: str = "") -> subprocess.CompletedProcess:
+    """Train in a process of its own, after some lines of Python; it prints which of the large libraries it imported."""
+    code = (
+        f"import json, os, sys\nfrom pathlib import Path\n{before}\n"
+        "from distrace.nodes.finetune import write_finetuned\n"
+        "from distrace.settings import ModelSettings, Training\n"
+        "settings, training, *paths = sys.argv[1:]\n"
+        "settings, training = ModelSettings(**json.loads(settings)), Training(**json.loads(training))\n"
+        "base, questions, out = map(Path, paths)\n"
+        "write_finetuned('tuned', base, settings, training, questions, out)\n"
+        "print(sorted({'torch', 'transformers', 'trl', 'peft', 'datasets'} & sys.modules.keys()))\n"
+    )
+    asked = [json.dumps(asdict(PLAIN)), json.dumps(asdict(TRAINING)), base, questions, folder / "model.json"]
+    return subprocess.run([sys.executable, "-c", code, *asked], text=True, capture_output=True, check=False)
+
+
+def test_a_killed_job_leaves_no_model_under_its_name_and_makes_its_examples_anew(tmp_path, base, questions):
+    killed_while_saving = (
+        "from transformers import PreTrainedModel\n"
+        "def save(model, folder):\n"
+        "    (Path(folder) / 'config.json').write_text('{}')\n"
+        "    os._exit(9)\n"
+        "PreTrainedModel.save_pretrained = lambda model, folder, **_: "
+        "None if 'checkpoint-' in str(folder) else save(model, folder)\n"
+    )
+    found = train_elsewhere(tmp_path, base, questions, killed_while_saving)
+    assert found.returncode == 9, found.stderr
+    assert not (tmp_path / "weights").exists()
+    assert (tmp_path / ".examples").exists()
+    shutil.rmtree(next(tmp_path.glob(".checkpoints-*")))  # they hold no weights
+    train(tmp_path, base, questions)
+    result = {"model.json", "weights", "README.md", "training.arrow", "training.rejects.arrow"}
+    assert {path.name for path in tmp_path.iterdir()} == result | {".model.json.kept"}
+
+
+def test_a_result_that_was_kept_is_put_back_without_importing_what_trains(tmp_path, base, questions):
+    train(tmp_path, base, questions)
+    (tmp_path / "model.json").unlink()
+    found = train_elsewhere(tmp_path, base, questions)
+    assert (found.stdout, found.stderr) == ("[]\n", "")
+    assert (tmp_path / "model.json").is_file()
 
 
 def test_lora_changes_the_model_and_is_merged(tmp_path, base, questions):
@@ -129,13 +170,13 @@ def test_a_killed_training_goes_on_from_its_last_checkpoint(tmp_path, base, ques
     whole = train(tmp_path / "whole", base, questions)
     steps = []
 
-    class Killed(finetune.Progress):
+    class Killed(trainer.Progress):
         def on_step_end(self, args, state, control, **_):
             steps.append(state.global_step)
             if len(steps) == 4:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(finetune, "Progress", Killed)
+    monkeypatch.setattr(trainer, "Progress", Killed)
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path / "killed", base, questions)
     again = train(tmp_path / "killed", base, questions)
@@ -163,8 +204,10 @@ def test_code_that_comes_with_a_tokenizer_runs_where_the_model_is_trusted(tmp_pa
     with pytest.raises(ValueError, match="custom code"):
         train(tmp_path / "distrusted", tmp_path / "model.json", questions)
     loaded = []
-    tokenise = finetune.tokenised
-    monkeypatch.setattr(finetune, "tokenised", lambda *args: loaded.append(type(args[1]).__name__) or tokenise(*args))
+    whole = finetune.write_examples
+    monkeypatch.setattr(
+        finetune, "write_examples", lambda *asked: loaded.append(type(asked[2]).__name__) or whole(*asked)
+    )
     trust = replace(PLAIN, trust_remote_code=True)
     write_finetuned("tuned", tmp_path / "model.json", trust, TRAINING, questions, tmp_path / "tuned" / "model.json")
     assert loaded == ["OwnTokenizer"]

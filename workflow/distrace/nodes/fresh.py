@@ -3,7 +3,6 @@
 Run by the workflow as `python -m distrace.nodes.fresh --name NAME --settings JSON --questions PARTS --out FILE`.
 """
 
-import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from distrace import command, kinds
-from distrace.models import folder_card, write_card
+from distrace.models import folder_card, replacing_folder, write_card
 from distrace.parts import open_parts
 
 END, PAD = "<|end|>", "<|pad|>"
@@ -55,9 +54,9 @@ def write_fresh(name: str, settings: Fresh, questions: Path, out: Path) -> None:
         pad_token_id=tokenizer.pad_token_id,
     )
     weights = out.parent / "weights"
-    shutil.rmtree(weights, ignore_errors=True)
-    LlamaForCausalLM(config).save_pretrained(weights)
-    tokenizer.save_pretrained(weights)
+    with replacing_folder(weights) as unfinished:
+        LlamaForCausalLM(config).save_pretrained(unfinished)
+        tokenizer.save_pretrained(unfinished)
     write_card(out, folder_card(name, str(weights)))
 
 
