@@ -24,4 +24,5 @@ rule logprobs:
     shell:
         "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} --rollouts {params.rollouts} "
         "--questions {params.questions} {params.options} "
-        "--context {wildcards.context} --execution {resources.execution:q} --out {output.logprobs} 2>&1 | tee {log}"
+        "--context {wildcards.context} --execution {resources.execution:q} --threads {threads} --out {output.logprobs} "
+        "2>&1 | tee {log}"

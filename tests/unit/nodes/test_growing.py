@@ -118,7 +118,7 @@ def test_a_model_is_not_trained_again_where_another_selection_chose_the_same(pro
         return card.read_bytes()
 
     before = train("beta 0.1")
-    monkeypatch.setattr("distrace.nodes.finetune._train", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr("distrace.training.trainer.train", lambda *_: pytest.fail("it was trained again"))
     shutil.rmtree(card.parent / "weights")
     card.unlink()
     assert train("beta 0.2") == before

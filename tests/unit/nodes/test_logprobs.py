@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from builders import forget_kept
+import builders
+from builders import forget_kept, write_questions
 from distrace import batches, kinds
 from distrace.artifacts import open_artifact, rejects_path, write
 from distrace.engines import load_engine
@@ -268,6 +269,65 @@ def test_a_killed_job_goes_on_after_its_last_finished_batch_and_writes_the_same_
     assert f"2 of {len(computed)} batches were finished before: 1, 2" in caplog.text
     assert out.read_bytes() == uninterrupted
     assert not batches.state_folder(out).exists()
+
+
+def write_two_questions(folder: Path, texts: list[str]) -> tuple[Path, Path]:
+    """Write questions and rollouts, of which every three answer the same question; the fourth cannot be scored."""
+    asked = write_questions(folder / "questions.arrow", {f"What is {n} + 3?": "7" for n in range(len(texts) // 3)})
+    answers = {f"r{n}": (f"What is {n // 3} + 3?", text) for n, text in enumerate(texts)}
+    answers["r3"] = (answers["r3"][0], "word " * 200)
+    return asked, builders.write_rollouts(folder / "rollouts.arrow", asked, answers)
+
+
+def test_in_chunks_of_whole_questions_responses_have_the_same_scores_and_rejects(tmp_path, model, monkeypatch):
+    questions, rollouts = write_two_questions(tmp_path, [f"{n} and {n} make {2 * n}." for n in range(12)])
+    rows, rejects = score(rollouts, questions, model)
+    monkeypatch.setattr(logprobs, "CHUNK_CHARACTERS", 1)
+    batches: list[list] = []
+    watch(monkeypatch, batches.append)
+    chunked, chunked_rejects = score(rollouts, questions, model, threads=2)
+    assert [len(batch) for batch in batches] == [3, 2, 3, 3]
+    assert chunked_rejects == rejects
+    assert [reject["row"] for reject in rejects] == [3]
+    for row, expected in zip(chunked, rows, strict=True):
+        np.testing.assert_allclose(row.pop("logprobs"), expected.pop("logprobs"), atol=1e-5)
+        assert row == expected
+
+
+def test_the_model_scores_the_first_chunk_before_the_last_one_is_tokenised(tmp_path, model, monkeypatch):
+    questions, rollouts = write_two_questions(tmp_path, [f"{n} and {n} make {2 * n}." for n in range(12)])
+    monkeypatch.setattr(logprobs, "CHUNK_CHARACTERS", 1)
+    tokenised: list[int] = []
+    whole = logprobs.requested
+    monkeypatch.setattr(logprobs, "requested", lambda *asked: tokenised.append(asked[-1]) or whole(*asked))
+    seen: list[int] = []
+    watch(monkeypatch, lambda _: seen.append(len(tokenised)))
+    score(rollouts, questions, model)
+    assert tokenised == [0, 3, 6, 9]
+    assert all(count <= number + 2 for number, count in enumerate(seen))
+
+
+def test_a_job_killed_in_its_second_chunk_goes_on_there(tmp_path, model, monkeypatch):
+    questions, rollouts = write_two_questions(tmp_path, [f"{n} and {n} make {2 * n}." for n in range(12)])
+    monkeypatch.setattr(logprobs, "CHUNK_CHARACTERS", 1)
+    score(rollouts, questions, model)
+    out = rollouts.parent / "full.arrow"
+    uninterrupted = out.read_bytes()
+    out.unlink()
+    computed: list[list] = []
+
+    def killed_in_its_second_batch(requests: list) -> None:
+        if len(computed) == 1:
+            raise KeyboardInterrupt
+        computed.append(requests)
+
+    watch(monkeypatch, killed_in_its_second_batch)
+    with pytest.raises(KeyboardInterrupt):
+        score(rollouts, questions, model)
+    watch(monkeypatch, computed.append)
+    score(rollouts, questions, model)
+    assert [len(batch) for batch in computed] == [3, 2, 3, 3]
+    assert out.read_bytes() == uninterrupted
 
 
 def test_batches_of_another_fingerprint_are_not_taken_over(questions, model, monkeypatch):

@@ -17,7 +17,9 @@ Run by the workflow as `python -m distrace.nodes.logprobs --rollouts FILE --ques
 
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +29,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from distrace import command, kinds
+from distrace.ahead import ahead, kept_in_threads
 from distrace.artifacts import Artifact, fingerprint_of, open_artifact, write_with_rejects
 from distrace.batches import Progress, forget_batches, run_batches
 from distrace.engines import Engine, load_engine
@@ -35,7 +38,7 @@ from distrace.errors import BadRow, DistraceError
 from distrace.identity import digest
 from distrace.kept import keep, kept_artifacts, put_back
 from distrace.models import Card, load_tokenizer, read_card
-from distrace.rejects import Reject, kept_and_rejected
+from distrace.rejects import Reject
 from distrace.settings import Execution, ModelSettings
 from distrace.text.alignment import Aligned, encode_prompt, encode_response, owners
 from distrace.text.prompts import Format, align_own, load_format, prompt_text, response_pieces
@@ -46,6 +49,10 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerBase
 
 log = logging.getLogger(__name__)
+
+# Of the responses that are tokenised together, ahead of their batches: about a million tokens, so dozens of batches.
+# With another number, batches are others, and a killed job begins anew.
+CHUNK_CHARACTERS = 4_000_000
 
 _BATCH_COLUMNS = ("logprobs", "ranks")
 
@@ -78,10 +85,12 @@ def score_rollouts(
     out: Path,
     sentences: Path | None = None,
     own_logprobs: str = "computed",
+    threads: int = 1,
 ) -> None:
     """Write log-probs and ranks of all tokens that carry text; reject responses that cannot be aligned or are too long.
 
-    With `own_logprobs` "recorded", the log-probs are taken from the rollouts. Raises DistraceError if then the context
+    Responses are tokenised in so many `threads` while the model scores those before them. With `own_logprobs`
+    "recorded", the log-probs are taken from the rollouts. Raises DistraceError if then the context
     is not `full`, or if another model, or the same in other settings, wrote the rollouts.
     """
     if own_logprobs not in ("computed", "recorded"):
@@ -99,37 +108,43 @@ def score_rollouts(
         return
     engine = load_engine(card, settings, execution, "score")
     scorer = Scorer(engine, load_format(settings, engine.tokenizer), _wrote(card, settings, written))
-    kept, rejects = requested(_responses(written, asked, cut), scorer, context)
-    rows = _scored_before(out, identity, kept)
-    missing = [response for response in kept if response.rollout_id not in rows]
-    log.info("%d responses to score, %d were scored before", len(missing), len(kept) - len(missing))
-    requests = [request for response in missing for request in response.requests]
-    scores = _score(engine, requests, out, digest([fingerprint, [response.rollout_id for response in missing]]))
-    rows |= {row["rollout_id"]: row for row in _rows(missing, scores)}
-    found_rows = [rows[response.rollout_id] for response in kept]
-    write_with_rejects(out, kinds.LOGPROBS, found_rows, rejects, identity, written.rows)
+    before = _scored_before(out, identity)
+    progress = Progress(0, "response tokens")
+    rows: list[dict[str, Any]] = []
+    rejects: list[Reject] = []
+    tokens = 0
+    for share, kept, dropped in ahead(_requested_in_chunks(_responses(written, asked, cut), scorer, context, threads)):
+        known = _known(before, kept)
+        missing = [response for response in kept if response.rollout_id not in known]
+        log.info("%d responses to score, %d were scored before", len(missing), len(known))
+        tokens += sum(len(request.response) for response in missing for request in response.requests)
+        progress.total = round(tokens / share)
+        found = known | _scored(engine, missing, out, fingerprint, progress)
+        rows += [found[response.rollout_id] for response in kept]
+        rejects += dropped
+    write_with_rejects(out, kinds.LOGPROBS, rows, rejects, identity, written.rows)
     keep(out, fingerprint)
     forget_batches(out)
 
 
-def _scored_before(out: Path, identity: dict[str, Any], asked: list[Asked]) -> dict[str, dict[str, Any]]:
-    """Return the rows of responses whose very tokens an earlier job scored for this part, in the same context.
+def _scored_before(out: Path, identity: dict[str, Any]) -> list[pl.DataFrame]:
+    """Return what earlier jobs scored for this part, in the same context and settings.
 
     A response's id follows from its author, question, sample and text; in contexts `full` and `alone`, a model sees
     the same where the tokens are the same, too.
     """
     if _window(identity["context"]) is not None:
-        return {}
+        return []
+    same = identity | {"rollouts": None}
+    kept = kept_artifacts(out, kinds.LOGPROBS)
+    return [artifact.read() for artifact in kept if artifact.identity | {"rollouts": None} == same]
+
+
+def _known(before: list[pl.DataFrame], asked: list[Asked]) -> dict[str, dict[str, Any]]:
+    """Return the rows of responses whose very tokens were scored before, by id."""
     wanted = {response.rollout_id: response.aligned for response in asked}
-    found: dict[str, dict[str, Any]] = {}
-    for kept in kept_artifacts(out, kinds.LOGPROBS):
-        if kept.identity | {"rollouts": None} != identity | {"rollouts": None}:
-            continue
-        for row in kept.read().iter_rows(named=True):
-            aligned = wanted.get(row["rollout_id"])
-            if aligned is not None and _has_tokens(row, aligned):
-                found[row["rollout_id"]] = row
-    return found
+    found = [frame.filter(pl.col("rollout_id").is_in(wanted.keys())).iter_rows(named=True) for frame in before]
+    return {row["rollout_id"]: row for row in chain(*found) if _has_tokens(row, wanted[row["rollout_id"]])}
 
 
 def _has_tokens(row: dict[str, Any], aligned: Aligned) -> bool:
@@ -204,8 +219,30 @@ def _responses(written: Artifact, asked: Artifact, cut: Artifact | None) -> pl.D
     return found.join(starts, on="rollout_id", how="left", maintain_order="left", validate="m:1")
 
 
-def requested(responses: pl.DataFrame, scorer: Scorer, context: str) -> tuple[list[Asked], list[Reject]]:
-    """Return the requests for each response, and a reject for each response that cannot be scored."""
+def _requested_in_chunks(
+    responses: pl.DataFrame, scorer: Scorer, context: str, threads: int
+) -> Iterator[tuple[float, list[Asked], list[Reject]]]:
+    """Yield what `requested` returns for one chunk after the other, and the share of all characters so far.
+
+    A chunk is some `CHUNK_CHARACTERS` of whole questions: what shares its beginning is scored together, and the same
+    rollouts have the same chunks, and so the same batches, in any job.
+    """
+    size = pl.col("text").str.len_chars()
+    numbered = responses.with_columns(before=size.cum_sum() - size, asked=pl.col("question_id").rle_id())
+    chunk_of = pl.col("before").first().over("asked") // CHUNK_CHARACTERS
+    chunks = numbered.with_columns(chunk=chunk_of).partition_by("chunk", maintain_order=True)
+    characters = [int(chunk["text"].str.len_chars().sum()) + 1 for chunk in chunks]  # 1: not all may be empty
+    first = 0
+    for chunk, so_far in zip(chunks, accumulate(characters), strict=True):
+        kept, rejects = requested(chunk, scorer, context, threads, first)
+        first += len(chunk)
+        yield so_far / sum(characters), kept, rejects
+
+
+def requested(
+    responses: pl.DataFrame, scorer: Scorer, context: str, threads: int, first: int
+) -> tuple[list[Asked], list[Reject]]:
+    """Return the requests for each response, and a reject for each, numbered from `first`, that cannot be scored."""
 
     def asked(response: dict[str, Any]) -> Asked:
         aligned = _aligned(response, scorer)
@@ -213,7 +250,7 @@ def requested(responses: pl.DataFrame, scorer: Scorer, context: str) -> tuple[li
         _require_room(requests, scorer.engine.context_length)
         return Asked(response["rollout_id"], aligned, requests)
 
-    return kept_and_rejected(enumerate(responses.iter_rows(named=True)), asked, lambda row: row["rollout_id"])
+    return kept_in_threads(responses.iter_rows(named=True), asked, lambda row: row["rollout_id"], threads, first)
 
 
 def _aligned(response: dict[str, Any], scorer: Scorer) -> Aligned:
@@ -258,7 +295,12 @@ def _require_room(requests: list[ScoreRequest], context_length: int) -> None:
         raise BadRow(f"too long: {longest} tokens with the prompt, the model's context length is {context_length}")
 
 
-def _score(engine: Engine, requests: list[ScoreRequest], out: Path, fingerprint: str) -> list[dict[str, Any]]:
+def _scored(
+    engine: Engine, missing: list[Asked], out: Path, fingerprint: str, progress: Progress
+) -> dict[str, dict[str, Any]]:
+    """Return the row of each response, by id, from batches of them alone."""
+    requests = [request for response in missing for request in response.requests]
+
     def tokens(batch: list[int]) -> int:
         return sum(len(requests[i].response) for i in batch)
 
@@ -267,16 +309,15 @@ def _score(engine: Engine, requests: list[ScoreRequest], out: Path, fingerprint:
         progress.add(tokens(batch), tokens(batch))
         return rows
 
-    batches = engine.score_batches(requests)
-    progress = Progress(sum(map(tokens, batches)), "response tokens")
-    return run_batches(
+    scores = run_batches(
         out,
-        fingerprint,
-        batches,
+        digest([fingerprint, [response.rollout_id for response in missing]]),
+        engine.score_batches(requests),
         pa.schema([kinds.LOGPROBS.schema.field(name) for name in _BATCH_COLUMNS]),
         compute,
         lambda batch: progress.skip(tokens(batch)),
     )
+    return {row["rollout_id"]: row for row in _rows(missing, scores)}
 
 
 def _rows(kept: list[Asked], scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
