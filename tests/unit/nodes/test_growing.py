@@ -1,6 +1,10 @@
 """More samples, more questions, another way to the same data: only what is new is computed."""
 
+import json
 import shutil
+import subprocess
+import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -55,6 +59,31 @@ def project(tmp_path, monkeypatch) -> Project:
 
         monkeypatch.setattr(TransformersEngine, name, counted)
     return found
+
+
+def imported_again(node: str, **options: object) -> set[str]:
+    """Run a job as the workflow does, and return what it imports: the first parts of the modules' names."""
+    texts = {
+        name: str(value) if isinstance(value, str | Path) else json.dumps(value) for name, value in options.items()
+    }
+    command = [sys.executable, "-X", "importtime", "-m", f"distrace.nodes.{node}"]
+    command += [f"--{name}={text}" for name, text in texts.items()]
+    found = subprocess.run(command, text=True, capture_output=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert "nothing has changed since" in found.stderr
+    lines = [line for line in found.stderr.splitlines() if line.startswith("import time:")]
+    return {line.rpartition("|")[2].strip().partition(".")[0] for line in lines}
+
+
+def test_a_job_whose_result_was_kept_imports_nothing_that_takes_seconds(project):
+    project.answer("4 + 3?")
+    same = {"questions": project.folder / "questions.arrow", "model": project.model, "settings": asdict(SETTINGS)}
+    same |= {"execution": {}}
+    rollouts, logprobs = project.folder / "rollouts.arrow", project.folder / "logprobs.arrow"
+    imported = imported_again("rollouts", out=rollouts, sampling={"samples": 2, "max_tokens": 8, "seed": 1}, **same)
+    imported |= imported_again("logprobs", out=logprobs, rollouts=rollouts, context="full", threads=1, **same)
+    assert imported >= {"distrace", "polars"}
+    assert not imported & {"torch", "transformers", "datasets", "trl", "tokenizers"}
 
 
 def test_the_same_job_again_runs_no_model(project):
