@@ -1,6 +1,7 @@
 """Work that is done ahead of its use, in threads."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -42,12 +43,13 @@ def test_rows_made_in_threads_keep_their_order_and_bad_ones_their_number():
             raise BadRow("no b")
         return row * 2
 
-    kept, rejects = kept_in_threads("abcdef", make, str.upper, 3, first=10)
+    with ThreadPoolExecutor(3) as pool:
+        kept, rejects = kept_in_threads("abcdef", make, str.upper, pool, first=10)
     assert kept == ["aa", "cc", "dd", "ee", "ff"]
     assert rejects == [Reject("B", 11, "no b")]
 
 
 def test_an_error_that_is_not_of_the_row_names_it():
-    with pytest.raises(ZeroDivisionError) as raised:
-        kept_in_threads([1, 0], lambda row: 1 / row, str, 2, first=5)
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ZeroDivisionError) as raised:
+        kept_in_threads([1, 0], lambda row: 1 / row, str, pool, first=5)
     assert raised.value.__notes__ == ["in row 6, 0"]

@@ -25,11 +25,16 @@ def ahead(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def kept_in_threads(
-    rows: Iterable[Row], make: Callable[[Row], Made], source: Callable[[Row], str], threads: int, first: int = 0
+    rows: Iterable[Row],
+    make: Callable[[Row], Made],
+    source: Callable[[Row], str],
+    pool: ThreadPoolExecutor,
+    first: int = 0,
 ) -> tuple[list[Made], list[Reject]]:
-    """Return what `kept_and_rejected` does of rows numbered from `first`; several rows are made at once.
+    """Return what `kept_and_rejected` does of rows numbered from `first`; the threads of `pool` make several at once.
 
-    What else than BadRow is raised carries a note that names the row.
+    What else than BadRow is raised carries a note that names the row. One pool for all rows bounds the memory: the
+    allocator keeps what it has given to a thread, for each new thread anew.
     """
 
     def made(row: Row, number: int) -> Made:
@@ -39,6 +44,5 @@ def kept_in_threads(
             error.add_note(f"in row {number}, {source(row)}")
             raise
 
-    with ThreadPoolExecutor(threads) as pool:
-        working = [(row, pool.submit(made, row, number)) for number, row in enumerate(rows, first)]
-        return kept_and_rejected(enumerate(working, first), lambda pair: pair[1].result(), lambda pair: source(pair[0]))
+    working = [(row, pool.submit(made, row, number)) for number, row in enumerate(rows, first)]
+    return kept_and_rejected(enumerate(working, first), lambda pair: pair[1].result(), lambda pair: source(pair[0]))

@@ -18,6 +18,7 @@ Run by the workflow as `python -m distrace.nodes.logprobs --rollouts FILE --ques
 import logging
 import re
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from itertools import accumulate, chain
 from pathlib import Path
@@ -233,14 +234,15 @@ def _requested_in_chunks(
     chunks = numbered.with_columns(chunk=chunk_of).partition_by("chunk", maintain_order=True)
     characters = [int(chunk["text"].str.len_chars().sum()) + 1 for chunk in chunks]  # 1: not all may be empty
     first = 0
-    for chunk, so_far in zip(chunks, accumulate(characters), strict=True):
-        kept, rejects = requested(chunk, scorer, context, threads, first)
-        first += len(chunk)
-        yield so_far / sum(characters), kept, rejects
+    with ThreadPoolExecutor(threads) as pool:
+        for chunk, so_far in zip(chunks, accumulate(characters), strict=True):
+            kept, rejects = requested(chunk, scorer, context, pool, first)
+            first += len(chunk)
+            yield so_far / sum(characters), kept, rejects
 
 
 def requested(
-    responses: pl.DataFrame, scorer: Scorer, context: str, threads: int, first: int
+    responses: pl.DataFrame, scorer: Scorer, context: str, pool: ThreadPoolExecutor, first: int
 ) -> tuple[list[Asked], list[Reject]]:
     """Return the requests for each response, and a reject for each, numbered from `first`, that cannot be scored."""
 
@@ -250,7 +252,7 @@ def requested(
         _require_room(requests, scorer.engine.context_length)
         return Asked(response["rollout_id"], aligned, requests)
 
-    return kept_in_threads(responses.iter_rows(named=True), asked, lambda row: row["rollout_id"], threads, first)
+    return kept_in_threads(responses.iter_rows(named=True), asked, lambda row: row["rollout_id"], pool, first)
 
 
 def _aligned(response: dict[str, Any], scorer: Scorer) -> Aligned:

@@ -5,6 +5,10 @@ it will be asked for. Memory holds a few hundred responses at a time, however ma
 """
 
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,24 +47,19 @@ def write_examples(
     """
     form = load_format(settings, tokenizer)
     count, rejects, first = 0, [], 0
-    with pa.ipc.new_stream(str(file), SCHEMA) as sink:
-        for frame in frames:
-            for rows in frame.select("source", "question", "text", "answer_start").iter_slices(ROWS_AT_ONCE):
-                made, dropped = kept_in_threads(
-                    rows.iter_rows(), lambda row: _example(row, tokenizer, form, max_length), _source, threads, first
-                )
-                sink.write_batch(pa.RecordBatch.from_pylist(made, schema=SCHEMA))
-                count, first = count + len(made), first + len(rows)
-                rejects += dropped
+    make = partial(_example, tokenizer, form, max_length)
+    with pa.ipc.new_stream(str(file), SCHEMA) as sink, ThreadPoolExecutor(threads) as pool:
+        for rows in chain.from_iterable(frame.iter_slices(ROWS_AT_ONCE) for frame in frames):
+            columns = rows.select("source", "question", "text", "answer_start")
+            made, dropped = kept_in_threads(columns.iter_rows(), make, itemgetter(0), pool, first)
+            sink.write_batch(pa.RecordBatch.from_pylist(made, schema=SCHEMA))
+            count, first = count + len(made), first + len(rows)
+            rejects += dropped
     return count, rejects
 
 
-def _source(row: tuple[str, str, str, int]) -> str:
-    return row[0]
-
-
 def _example(
-    row: tuple[str, str, str, int], tokenizer: "PreTrainedTokenizerBase", form: Format, max_length: int
+    tokenizer: "PreTrainedTokenizerBase", form: Format, max_length: int, row: tuple[str, str, str, int]
 ) -> dict[str, Any]:
     """Return the tokens of prompt and response, and the same as labels, of which the prompt's carry no loss.
 
