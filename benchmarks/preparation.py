@@ -61,8 +61,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="JSON lines with `code`, a list of responses")
     parser.add_argument("--responses", type=int, nargs=2, default=[500, 1000], help="learnt in a training; two sizes")
     parser.add_argument("--tokens", type=int, default=10_000, help="about so many tokens in a response")
-    parser.add_argument("--part", type=int, default=400, help="responses in the part that is scored")
-    parser.add_argument("--rate", type=int, default=200_000, help="tokens a second of the engine that sleeps")
+    parser.add_argument("--part", type=int, default=300, help="responses in the part that is scored")
+    parser.add_argument("--rate", type=int, default=100_000, help="tokens a second of the engine that sleeps")
     parser.add_argument("--threads", type=int, default=2)
     return parser.parse_args()
 
