@@ -91,8 +91,8 @@ def score_rollouts(
     """Write log-probs and ranks of all tokens that carry text; reject responses that cannot be aligned or are too long.
 
     Responses are tokenised in so many `threads` while the model scores those before them. With `own_logprobs`
-    "recorded", the log-probs are taken from the rollouts. Raises DistraceError if then the context
-    is not `full`, or if another model, or the same in other settings, wrote the rollouts.
+    "recorded", the log-probs are taken from the rollouts. Raises DistraceError if then the context is not `full`, or if
+    another model, or the same in other settings, wrote the rollouts.
     """
     if own_logprobs not in ("computed", "recorded"):
         raise DistraceError(f"a model's own log-probs are computed or recorded, not {own_logprobs!r}")
