@@ -79,7 +79,7 @@ def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None
     try:
         function(*positional, **named)
     except DistraceError as error:
-        sys.exit(f"error: {error}")
+        sys.exit(" ".join([f"error: {error}", *getattr(error, "__notes__", [])]))
 
 
 def _log_as(name: str) -> None:
