@@ -47,7 +47,7 @@ def test_every_artifact_opens_with_polars_and_pyarrow_and_carries_a_fingerprint(
             table = pa.ipc.open_file(source).read_all()
         frame = pl.read_ipc(path)
         kind = kinds.KINDS[about.kind]
-        assert frame.columns[: len(kind.schema.names)] == kind.schema.names
+        assert about.read().columns[: len(kind.schema.names)] == kind.schema.names
         assert len(frame) == table.num_rows == about.rows
         assert about.fingerprint == fingerprint_of(kind, about.identity)
 

@@ -1,8 +1,9 @@
 """The contract between nodes: Arrow IPC files of known columns, with an identity, and their rejects beside them.
 
 An artifact is compressed with zstd, written under a temporary name in the same folder and moved into place. The same
-input gives the same bytes. Its schema metadata holds the kind, the format version, the identity (everything that the
-result depends on) and the fingerprint, a digest of these. `docs/artifacts.md` lists the kinds for users.
+input gives the same bytes. Spans of tokens are stored packed (`distrace.spans`). The schema metadata holds the kind,
+the format version, the identity (everything that the result depends on) and the fingerprint, a digest of these.
+`docs/artifacts.md` lists the kinds for users.
 
 A node opens each of its inputs once, and says which input must have been made from which:
 
@@ -26,13 +27,14 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from distrace import kinds
+from distrace import kinds, spans
 from distrace.errors import DistraceError
 from distrace.identity import canonical_json, digest
 from distrace.kinds import Kind
 from distrace.rejects import Reject
 
 FORMAT_VERSION = 1
+COMPRESSION_LEVEL = 6  # of zstd; docs/disk.md says what other levels give
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Artifact:
     def read(self, *columns: str) -> pl.DataFrame:
         """Return the named columns, or all; raise DistraceError if the file is broken inside."""
         try:
-            return pl.read_ipc(self.path, columns=list(columns) or None)
+            return spans.read_frame(self.path, columns)
         except pl.exceptions.ComputeError as error:
             raise DistraceError(f"{self.path}: broken inside ({error}); delete it and run again") from error
 
@@ -106,11 +108,11 @@ def write(path: Path, kind: Kind, rows: pl.DataFrame | Iterable[Mapping[str, Any
     Each row holds all columns of the kind, null for a missing value. A frame may have further columns, which follow.
     Raises DistraceError if a column is missing or does not fit its type.
     """
-    table = _conform(rows, kind)
+    table = spans.packed(_conform(rows, kind))
     fingerprint = fingerprint_of(kind, identity)
     about = {"kind": kind.name, "version": FORMAT_VERSION, "fingerprint": fingerprint, "identity": identity}
     table = table.replace_schema_metadata({"distrace": canonical_json(about)})
-    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", COMPRESSION_LEVEL))
     with replacing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema, options=options) as sink:
         sink.write_table(table.combine_chunks())
     return fingerprint

@@ -348,8 +348,8 @@ def test_an_artifact_opens_with_polars_and_holds_the_columns_of_the_contract(que
     assert dict(table.schema) == {
         "rollout_id": pl.String,
         "token_ids": pl.List(pl.Int32),
-        "starts": pl.List(pl.Int32),
-        "ends": pl.List(pl.Int32),
+        "gaps": pl.List(pl.Int16),
+        "lengths": pl.List(pl.Int16),
         "logprobs": pl.List(pl.Float32),
         "ranks": pl.List(pl.Int16),
     }
