@@ -5,7 +5,7 @@ from threading import Barrier
 import pytest
 
 from distrace.errors import DistraceError
-from distrace.models import Card, folder_card, load_tokenizer, read_card, replacing_folder, write_card
+from distrace.models import Card, folder_card, load_tokenizer, read_card, rename_card, replacing_folder, write_card
 from tiny import tiny_tokenizer, write_author
 
 
@@ -42,3 +42,10 @@ def test_a_tokenizer_whose_files_say_to_cut_and_pad_does_neither_in_many_threads
         loaded = load_tokenizer(folder_card("cutting", str(tmp_path)), trust_remote_code=False)
         with ThreadPoolExecutor(4) as pool:
             assert list(pool.map(tokens, range(4))) == [tiny_tokenizer()(text, add_special_tokens=False).input_ids] * 4
+
+
+def test_a_card_takes_another_name_and_folder_and_stays_the_same_model(tmp_path):
+    path, card = tmp_path / "model.json", Card("student", "theirs", None, "f")
+    write_card(path, card)
+    rename_card(path, "tuned", str(tmp_path))
+    assert read_card(path) == Card("tuned", str(tmp_path), None, "f")

@@ -8,7 +8,7 @@ import json
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -53,6 +53,12 @@ def folder_card(name: str, folder: str, files: tuple[str, ...] = WEIGHT_FILES) -
 def write_card(path: Path, card: Card) -> None:
     """Write a model's card."""
     write_text(path, json.dumps(asdict(card), indent=2) + "\n")
+
+
+def rename_card(path: Path, name: str, location: str) -> None:
+    """Write the card at `path` anew: the same model under this name, its weights in this folder."""
+    card = Card(**json.loads(path.read_text("utf-8")))
+    write_card(path, replace(card, name=name, location=location))
 
 
 def read_card(path: Path) -> Card:

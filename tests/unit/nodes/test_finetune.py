@@ -49,7 +49,7 @@ def test_training_lowers_the_loss_and_leaves_model_card_log_and_rejects(tmp_path
     train(tmp_path, base, questions, replace(TRAINING, max_steps=30))
     log = open_artifact(tmp_path / "training.arrow", kinds.TRAINING).read()
     assert log["loss"][-1] < log["loss"][0] / 2
-    assert (tmp_path / "README.md").read_text().startswith("# tuned")
+    assert "from the model `" in (tmp_path / "README.md").read_text()
     assert open_artifact(tmp_path / "training.rejects.arrow", kinds.REJECTS).rows == 0
     assert not list(tmp_path.glob(".checkpoints-*"))
 
@@ -59,6 +59,20 @@ def test_the_same_training_gives_the_same_weights_and_fingerprint(tmp_path, base
     train(tmp_path / "b", base, questions)
     prints = {json.loads((tmp_path / name / "model.json").read_text())["fingerprint"] for name in "ab"}
     assert len(prints) == 1
+
+
+def test_another_project_takes_the_weights_and_knows_the_model_by_its_own_name(tmp_path, base, questions, monkeypatch):
+    monkeypatch.setenv("DISTRACE_STORE", str(tmp_path / "store"))
+    train(tmp_path / "theirs", base, questions)
+    monkeypatch.setattr("distrace.nodes.finetune._train", lambda *_: pytest.fail("it was trained again"))
+    card = tmp_path / "ours" / "model.json"
+    write_finetuned("ours", base, PLAIN, TRAINING, questions, card)
+    theirs, ours = read_card(tmp_path / "theirs" / "model.json"), read_card(card)
+    assert ours == replace(theirs, name="ours", location=str(card.parent / "weights"))
+    assert ours.fingerprint == folder_card("ours", ours.location).fingerprint
+    for name in ("README.md", "training.arrow", "training.rejects.arrow"):
+        assert (card.parent / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
+    assert read_card(tmp_path / "theirs" / "model.json").name == "tuned"
 
 
 def write_selection(folder: Path, parts: list[str], chosen: str) -> tuple[Path, Path]:

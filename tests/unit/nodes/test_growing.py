@@ -108,6 +108,16 @@ def test_more_questions_ask_the_new_ones_alone(project):
     assert [row for row in after if row["question_id"] == "qa"] == before
 
 
+def test_responses_whose_identity_does_not_say_who_wrote_them_are_taken_up(project, tmp_path):
+    before = project.answer("a", "b")
+    [kept] = tmp_path.glob(".rollouts.arrow.kept/*/rollouts.arrow")
+    older = open_artifact(kept)
+    write(kept, kinds.ROLLOUTS, older.read(), {key: v for key, v in older.identity.items() if key != "author"})
+    kept.parent.rename(kept.parent.with_name("older"))
+    assert project.answer("a", "b") == before
+    assert project.asked == []
+
+
 def test_fewer_samples_take_what_is_there(project):
     before = project.answer("a", samples=3)
     assert project.answer("a", samples=1) == [row for row in before if row["sample"] == 0]

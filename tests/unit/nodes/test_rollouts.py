@@ -1,6 +1,6 @@
 import json
 import logging
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from distrace.artifacts import open_artifact, write
 from distrace.engines.requests import Generated
 from distrace.engines.transformers import TransformersEngine, engine
 from distrace.identity import short_id
+from distrace.models import read_card, write_card
 from distrace.nodes.rollouts import sample_rollouts
 from distrace.settings import Execution, ModelSettings, Sampling
 from tiny import plain_scores, tiny_model, tiny_tokenizer, write_author
@@ -117,6 +118,17 @@ def test_the_fingerprint_holds_settings_sampling_and_questions_but_not_how_fast_
     assert fingerprint(settings=ModelSettings(format="plain", context_length=90)) != first
     assert fingerprint(temperature=0.5) != first
     assert fingerprint(questions={"q0": QUESTIONS["q0"]}) != first
+
+
+def test_the_same_model_under_another_name_writes_rollouts_of_another_fingerprint_and_other_ids(tmp_path, model):
+    found = []
+    for name in ("author", "other"):
+        write_card(tmp_path / "model.json", replace(read_card(model), name=name))
+        rows = sample(tmp_path, tmp_path / "model.json", samples=1)
+        found.append((open_artifact(tmp_path / "rollouts.arrow").fingerprint, {row["rollout_id"] for row in rows}))
+    (first, ids), (second, other_ids) = found
+    assert first != second
+    assert ids.isdisjoint(other_ids)
 
 
 def test_a_killed_job_goes_on_after_its_last_finished_batch_and_writes_the_same_bytes(tmp_path, model, monkeypatch):

@@ -28,7 +28,7 @@ from distrace.artifacts import (
 from distrace.errors import DistraceError
 from distrace.identity import canonical_json, digest
 from distrace.kept import keep, put_back
-from distrace.models import Card, folder_card, load_tokenizer, read_card, write_card
+from distrace.models import Card, folder_card, load_tokenizer, read_card, rename_card, write_card
 from distrace.parts import Parts, open_parts
 from distrace.settings import ModelSettings, Training
 from distrace.training.examples import write_examples
@@ -64,6 +64,7 @@ def write_finetuned(
     }
     fingerprint = digest(identity)
     if put_back(out, fingerprint):
+        rename_card(out, name, str(out.parent / "weights"))
         return
     from distrace.training.trainer import train  # takes seconds, and not where the result is there already
 
@@ -77,7 +78,7 @@ def write_finetuned(
         history = train(card, settings, training, tokenizer, examples, out.parent, fingerprint)
     write_rejects(out.parent / "training.arrow", rejects, identity)
     write(out.parent / "training.arrow", kinds.TRAINING, history, identity)
-    _write_readme(name, card, training, count, out.parent / "README.md")
+    _write_readme(card, training, count, out.parent / "README.md")
     write_card(out, folder_card(name, str(out.parent / "weights")))
     keep(out, fingerprint, beside=("weights", "README.md", "training.arrow", "training.rejects.arrow"))
 
@@ -147,12 +148,13 @@ def _solutions(questions: Parts) -> Iterator[pl.DataFrame]:
         )
 
 
-def _write_readme(name: str, base: Card, training: Training, examples: int, path: Path) -> None:
+def _write_readme(base: Card, training: Training, examples: int, path: Path) -> None:
+    """Write what the model learned, without names: another project may know it and its base by others."""
     settings = "\n".join(f"- {key}: {value}" for key, value in asdict(training).items())
     write_text(
         path,
-        f"# {name}\n\nFine-tuned by distrace from `{base.name}` (`{base.fingerprint[:16]}`) on {examples} responses, "
-        f"loss on the response only.\n\n{settings}\n",
+        f"# A fine-tuned model\n\nFine-tuned by distrace from the model `{base.fingerprint[:16]}` on {examples} "
+        f"responses, loss on the response only.\n\n{settings}\n",
     )
 
 

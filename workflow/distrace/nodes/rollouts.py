@@ -61,6 +61,7 @@ def sample_rollouts(
     identity = {
         "version": NODE_VERSIONS["rollouts"],
         "questions": asked.fingerprint,
+        "author": card.name,  # part of the rollouts' ids
         "model": card.fingerprint,
         "settings": asdict(settings),
         "sampling": asdict(sampling),
@@ -91,7 +92,9 @@ def _drawn_before(out: Path, identity: dict[str, Any]) -> dict[tuple[str, int], 
     """
 
     def without_numbers(identity: dict[str, Any]) -> dict[str, Any]:
-        return identity | {"questions": None, "sampling": identity["sampling"] | {"samples": None}}
+        # No other author wrote here, and older identities do not say who did.
+        fixed = {"questions": None, "author": None}
+        return identity | fixed | {"sampling": identity["sampling"] | {"samples": None}}
 
     found: dict[tuple[str, int], dict[str, Any]] = {}
     for kept in kept_artifacts(out, kinds.ROLLOUTS):
