@@ -23,6 +23,8 @@ from transformers import AutoTokenizer
 
 from distrace import artifacts, kinds
 from distrace.artifacts import open_artifact, write
+from distrace.measures.labels import LABELS, ROLES
+from distrace.nodes.sentences import sentences_of
 
 ROUNDS = 9
 PLAIN_LEVEL = 1  # of zstd, where none is asked for
@@ -32,22 +34,29 @@ def main() -> None:
     """Write the artifacts and print what they take."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--responses", type=Path, required=True, help="a file of JSON lines")
-    parser.add_argument("--column", default="code", help="that holds a list of responses")
+    parser.add_argument("--column", default="code", help="that holds a response or a list of them")
     parser.add_argument("--tokenizer", required=True, help="the folder or hub id of a model")
     parser.add_argument("--join", type=int, default=1, help="so many responses to one")
     options = parser.parse_args()
     texts = responses(options.responses, options.column, options.join)
     rollouts, logprobs = frames(texts, options.tokenizer)
+    sentences, labelled = sentence_frames(rollouts)
     tokens = int(logprobs["token_ids"].list.len().sum())
     print(f"{len(texts)} responses, {tokens} tokens, {sum(map(len, texts)) / tokens:.2f} characters a token")
     with tempfile.TemporaryDirectory() as folder:
-        for kind, frame in ((kinds.ROLLOUTS, rollouts), (kinds.LOGPROBS, logprobs)):
+        for kind, frame in (
+            (kinds.ROLLOUTS, rollouts),
+            (kinds.LOGPROBS, logprobs),
+            (kinds.SENTENCES, sentences),
+            (kinds.PROVENANCE, labelled),
+        ):
             print(json.dumps({"artifact": kind.name} | measured(Path(folder), kind, frame, tokens)))
 
 
 def responses(path: Path, column: str, join: int) -> list[str]:
     """Return the texts, in an order that keeps responses to the same question apart, so many in one."""
-    texts = [text for line in path.read_text("utf-8").splitlines() for text in json.loads(line)[column]]
+    values = [json.loads(line)[column] for line in path.read_text("utf-8").splitlines()]
+    texts = [text for value in values for text in ([value] if isinstance(value, str) else value)]
     np.random.default_rng(0).shuffle(texts)
     return ["\n\n".join(texts[first : first + join]) for first in range(0, len(texts), join)]
 
@@ -69,6 +78,16 @@ def frames(texts: list[str], tokenizer: str) -> tuple[pl.DataFrame, pl.DataFrame
         "ranks": lists([np.minimum(draw.geometric(0.8, len(span)), 100) for span in spans], pl.Int16),
     }
     return pl.DataFrame(rollouts | {"finish_reason": "stop"}), pl.DataFrame(logprobs)
+
+
+def sentence_frames(rollouts: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Return the sentences of rollouts, and the same with random probabilities and labels."""
+    sentences = pl.DataFrame(sentences_of(rollouts.select("rollout_id", "text", "answer_start"), "sentences"))
+    count, draw = len(sentences), np.random.default_rng(0)
+    labels = pl.Series("label", draw.choice(LABELS, count))
+    probabilities = [pl.Series(f"p_{role}", draw.random(count)) for role in ROLES]
+    tokens = [pl.Series(f"tokens_{role}", draw.integers(5, 60, count), dtype=pl.Int32) for role in ROLES]
+    return sentences, sentences.with_columns(*probabilities, *tokens, labels)
 
 
 def lists(values: Iterable[object], of: type[pl.DataType]) -> pl.Series:

@@ -25,9 +25,9 @@ def snakemake(folder: Path, *options: str) -> str:
     return found.stdout
 
 
-def planned_jobs(folder: Path) -> list[tuple[str, str]]:
-    """Return rule and first output of each job that a dry run would start."""
-    printed = snakemake(folder, "--dry-run")
+def planned_jobs(folder: Path, *targets: str) -> list[tuple[str, str]]:
+    """Return rule and first output of each job that a dry run, for these targets or for all, would start."""
+    printed = snakemake(folder, "--dry-run", *targets)
     if "Nothing to be done" in printed:
         return []
     jobs = re.findall(r"^(?:local)?rule (\w+):\n(?:    input: .*\n)?    output: ([^,\n]+)", printed, re.MULTILINE)

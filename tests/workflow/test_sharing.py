@@ -1,19 +1,17 @@
 """Two projects on one machine, with a store: the second runs models only for what the first has not."""
 
+import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
-import yaml
 
-from distrace import kinds
 from distrace.artifacts import open_artifact
-from distrace.models import read_card
 from snakemake_runs import new_folder, planned_jobs, snakemake
 
-EXPLORED = "results/logprobs/teacher/full/teacher/train/explore"
 TRAINED = "results/models/main.teacher.teacher_count.0/model.json"
+MODELS = ("teacher", "student")
 NODES = "rollouts|logprobs|finetune"
 
 
@@ -30,7 +28,9 @@ def taken(printed: str) -> list[str]:
 
 def computed(printed: str) -> set[str]:
     """Return the outputs of the jobs, of nodes that run a model, that took nothing."""
-    outputs = re.findall(rf"^rule (?:{NODES}):\n(?:    input: .*\n)?    output: ([^,\n]+)", printed, re.MULTILINE)
+    outputs = re.findall(
+        rf"^(?:local)?rule (?:{NODES}):\n(?:    input: .*\n)?    output: ([^,\n]+)", printed, re.MULTILINE
+    )
     assert outputs
     return set(outputs) - set(taken(printed))
 
@@ -44,12 +44,39 @@ def test_a_second_project_with_one_teacher_more_runs_models_only_for_what_is_new
     second = new_folder(tmp_path / "second", config)
     wanted = [
         "results/models/mine.teacher.teacher_count.0/model.json",
-        "results/ranking/mine/other_teacher/train/explore.arrow",
+        "results/logprobs/student/full/other_teacher/train/explore/0.arrow",
     ]
     printed = snakemake(second, *wanted)
-    new = computed(printed)
-    assert new
-    assert all("other_teacher" in path for path in new), new
-    assert len(taken(printed)) == 9, taken(printed)
-    card = read_card(second / wanted[0])
-    assert (card.name, card.location) == ("mine.teacher.teacher_count.0", str(Path(wanted[0]).parent / "weights"))
+    assert computed(printed) == {
+        "results/models/other_teacher/model.json",
+        "results/rollouts/other_teacher/train/explore/0.arrow",
+        wanted[1],
+    }
+    assert taken(printed) == sorted(
+        [f"results/models/{name}/model.json" for name in ("teacher", "student", "mine.teacher.teacher_count.0")]
+        + [f"results/rollouts/teacher/train/explore/{part}.arrow" for part in range(2)]
+        + [f"results/logprobs/{scorer}/full/teacher/train/explore/{p}.arrow" for scorer in MODELS for p in range(2)]
+    )
+    theirs, ours = copy_of_finished / TRAINED, second / wanted[0]
+    assert json.loads(ours.read_text()) == json.loads(theirs.read_text()) | {
+        "name": "mine.teacher.teacher_count.0",
+        "location": str(Path(wanted[0]).parent / "weights"),
+    }
+    assert (ours.parent / "weights/model.safetensors").samefile(theirs.parent / "weights/model.safetensors")
+    for folder in (copy_of_finished, second):  # though both hold the same files, whose times the second has changed
+        assert planned_jobs(folder, *(wanted if folder == second else ())) == []
+
+
+def test_a_damaged_entry_of_the_store_is_computed_again(copy_of_finished, tmp_path, store):
+    scores = "results/logprobs/teacher/full/teacher/train/explore/0.arrow"
+    snakemake(copy_of_finished, "--forceall", scores)
+    fingerprint = open_artifact(copy_of_finished / scores).fingerprint
+    shared = store / fingerprint / "result.arrow"
+    whole = shared.read_bytes()
+    shared.unlink()
+    shared.write_bytes(whole[:-100])
+    shutil.rmtree(copy_of_finished / Path(scores).with_name(".0.arrow.kept"))
+    printed = snakemake(copy_of_finished, "--force", scores)
+    assert f"{store / fingerprint} does not hold what was put there" in printed
+    assert "12 responses to score" in printed or "18 responses to score" in printed
+    assert shared.read_bytes() == (copy_of_finished / scores).read_bytes() == whole

@@ -13,8 +13,11 @@ rule report:
     conda:
         "../../envs/distrace.yaml"
     params:
+        # Of a workflow that uses this one with a prefix, the prefix: the node finds all artifacts below `results`.
+        root=lambda w, output: str(Path(output.page).parents[2]),
         config=lambda w: canonical_json(plan.config),
         version=source_digest("nodes.report"),
         template=file_digest(Path(PACKAGE_FOLDER, "distrace/pages/report.html")),
     shell:
-        "python -m distrace.nodes.report --config {params.config:q} --out-folder results/report 2>&1 | tee {log}"
+        "(cd {params.root:q} && python -m distrace.nodes.report --config {params.config:q} --out-folder results/report) "
+        "2>&1 | tee {log}"
