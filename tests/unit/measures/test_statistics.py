@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distrace.measures.leans import MARGIN
-from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share
+from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share, shares
 
 COUNTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20)
 
@@ -106,3 +106,10 @@ def test_the_area_under_the_roc_curve_is_the_chance_of_the_right_order(positive,
 
 def test_without_one_kind_of_sentence_there_is_no_area():
     assert roc_auc(np.array([]), np.array([1.0])) is None
+
+
+def test_shares_of_the_same_totals_are_those_of_each_alone():
+    draw = np.random.default_rng(0)
+    hits, totals = draw.random((3, 40)), draw.integers(0, 3, 40)
+    assert shares(list(hits), totals) == [share(found, totals) for found in hits]
+    assert shares(list(hits), np.zeros(40)) == [None] * 3

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from distrace.measures.statistics import share
+from distrace.measures.statistics import shares
 
 ROLES = ("teacher", "student", "distilled")
 LABELS = ("Teacher", "Student", "Shared", "Boosted")
@@ -50,8 +50,8 @@ def label_shares(counts: pl.DataFrame) -> dict[str, dict[str, Any] | None]:
 
     `counts` are those of `label_counts`.
     """
-    shares = {label: share(counts[label].to_numpy(), counts["all"].to_numpy()) for label in LABELS}
-    return {label: asdict(found) if found else None for label, found in shares.items()}
+    found = shares([counts[label].to_numpy() for label in LABELS], counts["all"].to_numpy())
+    return {label: asdict(interval) if interval else None for label, interval in zip(LABELS, found, strict=True)}
 
 
 def habit_labels(shown: pl.DataFrame) -> dict[str, Any]:

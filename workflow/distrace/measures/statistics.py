@@ -1,5 +1,6 @@
 """Means and shares with 95 % bootstrap intervals over questions, p-values, and the area under a ROC curve."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,25 +26,34 @@ class Interval:
 
 def share(hits: ArrayLike, totals: ArrayLike) -> Interval | None:
     """Return sum(hits) / sum(totals) with its interval, resampling entries (questions); None if all totals are 0."""
-    hits, totals = np.asarray(hits, float), np.asarray(totals, float)
+    [found] = shares([hits], totals)
+    return found
+
+
+def shares(hits: Sequence[ArrayLike], totals: ArrayLike) -> list[Interval | None]:
+    """Return `share` for each array of hits among the same totals, all over the same resamples."""
+    columns, totals = [np.asarray(found, float) for found in hits], np.asarray(totals, float)
     if totals.sum() == 0:
-        return None
-    draws = np.concatenate([_draws(hits, totals, seed) for seed in range(RESAMPLES // _AT_ONCE)])
-    low, high = np.quantile(draws, [0.025, 0.975])
-    return Interval(float(hits.sum() / totals.sum()), float(low), float(high), len(hits))
+        return [None] * len(columns)
+    draws = np.concatenate([_draws(columns, totals, seed) for seed in range(RESAMPLES // _AT_ONCE)])
+    bounds = np.quantile(draws, [0.025, 0.975], axis=0).T
+    means = [found.sum() / totals.sum() for found in columns]
+    return [
+        Interval(float(value), float(low), float(high), len(totals))
+        for value, (low, high) in zip(means, bounds, strict=True)
+    ]
 
 
-def _draws(hits: Numbers, totals: Numbers, seed: int) -> Numbers:
-    """Return the share in each of `_AT_ONCE` resamples of the n entries, those with a total of 0 left out.
+def _draws(hits: Sequence[Numbers], totals: Numbers, seed: int) -> Numbers:
+    """Return a share for each array of hits in each of `_AT_ONCE` resamples, those with a total of 0 left out.
 
     The same seed gives the same resamples.
     """
-    n = len(hits)
+    n = len(totals)
     # How often each resample holds each entry [_AT_ONCE, n]: n draws with replacement are one multinomial draw.
     weights = np.random.default_rng([_SEED, seed]).multinomial(n, np.full(n, 1 / n), size=_AT_ONCE)
     below = weights @ totals
-    shares: Numbers = (weights @ hits)[below > 0] / below[below > 0]
-    return shares
+    return np.column_stack([(weights @ found)[below > 0] / below[below > 0] for found in hits])
 
 
 def mean(values: ArrayLike) -> Interval | None:
