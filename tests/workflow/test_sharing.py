@@ -78,5 +78,5 @@ def test_a_damaged_entry_of_the_store_is_computed_again(copy_of_finished, tmp_pa
     shutil.rmtree(copy_of_finished / Path(scores).with_name(".0.arrow.kept"))
     printed = snakemake(copy_of_finished, "--force", scores)
     assert f"{store / fingerprint} does not hold what was put there" in printed
-    assert "12 responses to score" in printed or "18 responses to score" in printed
+    assert "18 responses to score, 0 were scored before" in printed
     assert shared.read_bytes() == (copy_of_finished / scores).read_bytes() == whole
