@@ -6,6 +6,9 @@ from distrace.engines.requests import GenerateRequest
 from distrace.engines.transformers.packing import common_prefix
 
 MAX_ROWS = 256  # responses generated side by side
+# A batch that is refilled holds this many times the responses that are side by side: the larger, the less time is spent
+# on the last few, and the more is lost when a job is killed.
+ROUNDS = 4
 _LENGTH_DEPENDENT_ROPE = {"dynamic", "longrope"}
 
 
@@ -47,21 +50,36 @@ def padded_batches(sequences: list[list[int]], budget: int) -> list[list[int]]:
     return batches
 
 
-def generate_batches(requests: list[GenerateRequest], budget: int, context_length: int) -> list[list[int]]:
-    """Divide requests into batches within a budget of tokens and `MAX_ROWS`, the longest prompts first.
+def generate_batches(
+    requests: list[GenerateRequest], budget: int, context_length: int, rounds: int = 1
+) -> list[list[int]]:
+    """Divide requests into batches, the longest prompts first.
 
-    Each counts as long as the longest of its batch can become.
+    A batch has as many requests as `rows_at_once` allows side by side, times `rounds`.
     """
     batches: list[list[int]] = []
     longest = 0
     for index in sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), requests[i].prompt)):
-        length = min(len(requests[index].prompt) + requests[index].max_tokens, context_length)
+        length = longest_becoming([requests[index]], context_length)
         longest = max(longest, length)
-        if not batches or len(batches[-1]) >= min(MAX_ROWS, budget // longest):
+        if not batches or len(batches[-1]) >= rounds * min(MAX_ROWS, budget // longest):
             batches.append([])
             longest = length
         batches[-1].append(index)
     return batches
+
+
+def rows_at_once(requests: list[GenerateRequest], budget: int, context_length: int) -> int:
+    """Return how many requests to generate side by side: at most `MAX_ROWS`, within a budget of tokens, at least one.
+
+    Each counts as long as the longest can become.
+    """
+    return max(1, min(MAX_ROWS, len(requests), budget // longest_becoming(requests, context_length)))
+
+
+def longest_becoming(requests: list[GenerateRequest], context_length: int) -> int:
+    """Return the most tokens that a prompt and its response can have together."""
+    return max(min(len(request.prompt) + request.max_tokens, context_length) for request in requests)
 
 
 def steady_length(config: Any) -> float:

@@ -5,6 +5,7 @@ relies on the cache it is given. An architecture that any of this does not suit 
 """
 
 import logging
+from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 
@@ -14,7 +15,6 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from distrace.engines import Purpose
 from distrace.engines.requests import ScoreRequest, scored_places
-from distrace.engines.transformers.continuations import Continuations
 from distrace.engines.transformers.cpu import faster_on_cpu
 from distrace.engines.transformers.engine import TransformersEngine
 from distrace.errors import DistraceError
@@ -56,9 +56,12 @@ def checked_engine(
     )
     engine = build(packs=False)
     _require(engine, "log-probs computed in parts", score_gap(engine))
-    if _may_pack(model) and _works(packing := build(packs=True)):
+    if _may_pack(model) and _works(packing := build(packs=True), "packed", score_gap):
         engine = packing
-    if purpose == "generate":
+    if purpose == "generate" and engine.packs:
+        engine.refills = True
+        engine.refills = _works(engine, "with refilled rows", step_gap)
+    if purpose == "generate" and not engine.refills:
         _require(engine, "log-probs computed token by token", step_gap(engine))
     return engine
 
@@ -80,15 +83,15 @@ def _may_pack(model: PreTrainedModel) -> bool:
     return model.config._attn_implementation == "sdpa" and layers <= _PACKABLE_LAYERS
 
 
-def _works(packing: TransformersEngine) -> bool:
-    """Return whether an engine that packs computes what the model's own forward pass does."""
+def _works(engine: TransformersEngine, how: str, gap_of: Callable[[TransformersEngine], float]) -> bool:
+    """Return whether an engine that replaces attention computes, but for rounding, what the model itself does."""
     try:
-        gap = score_gap(packing)
+        gap = gap_of(engine)
     except Exception as error:  # an architecture's own code may fail in any way when its attention is replaced
-        log.info("model %r cannot be packed (%s): padding instead", packing.name, error)
+        log.info("model %r cannot be run %s (%s): padding instead", engine.name, how, error)
         return False
-    if gap > tolerance(packing.model.dtype):
-        log.info("model %r packed differs by %.2g from its own forward pass: padding instead", packing.name, gap)
+    if gap > tolerance(engine.model.dtype):
+        log.info("model %r %s differs by %.2g from its own forward pass: padding instead", engine.name, how, gap)
         return False
     return True
 
@@ -124,16 +127,21 @@ def score_gap(engine: TransformersEngine) -> float:
 
 @torch.inference_mode()
 def step_gap(engine: TransformersEngine) -> float:
-    """Return the mean difference in log-prob, in nats, between tokens run one by one, as in `decode`, and run at once.
+    """Return the mean difference in log-prob, in nats, between tokens run one by one, as in `write`, and run at once.
 
     Some architectures keep their state elsewhere than in the cache they are given, and would see one token at a time.
     """
     prompts, steps = [[1, 2, 3, 4], [5, 6]], torch.tensor([[7, 8], [9, 10]])
-    continuations = Continuations(engine.model, prompts)
+    sequences, keep = [[*prompts[1], *steps[:, 1].tolist()]], [1]  # the second row alone goes on
+    continuations = engine.reader(len(prompts[0]) + len(steps))(prompts)
     continuations.advance(steps[0], [0, 1])
-    continuations.advance(steps[1], [1])  # the second row alone goes on
-    at_once, (path,) = engine.hidden([[*prompts[1], *steps[:, 1].tolist()]])
+    if engine.refills:
+        continuations.refill([0], [[11, 12, 13]])
+        sequences, keep = [[11, 12, 13, 9], *sequences], [0, 1]
+    continuations.advance(steps[1], keep)
+    at_once, paths = engine.hidden(sequences)
     one_by_one, expected = (
-        engine.head(states).float().log_softmax(1) for states in (continuations.states, at_once[path[-1:]])
+        engine.head(states).float().log_softmax(1)
+        for states in (continuations.states, at_once[[path[-1] for path in paths]])
     )
     return float((one_by_one - expected).abs().mean())

@@ -22,6 +22,7 @@ class Continuations:
     """
 
     states: torch.Tensor
+    refills = False
 
     def __init__(self, model: PreTrainedModel, prompts: list[list[int]]):
         self._model = model.base_model
@@ -37,6 +38,10 @@ class Continuations:
         of_row = self._tensor([numbers[tuple(prompt)] for prompt in prompts])
         self._select(of_row)
         self.states = last[of_row.to(last.device)]
+
+    def refill(self, rows: list[int], prompts: list[list[int]]) -> None:
+        """Raise NotImplementedError: all rows have the length of the longest, and go on together to their end."""
+        raise NotImplementedError("these rows cannot be refilled")
 
     def advance(self, chosen: torch.Tensor, keep: list[int]) -> None:
         """Append to each row its chosen token [rows], and go on with the rows `keep` alone, in their order."""
@@ -94,8 +99,8 @@ class GrowingLayer(DynamicLayer):  # untyped in transformers
         held = self.get_seq_length()
         length = held + key_states.shape[-2]
         if not self.room or self.room[0].shape[-2] < length:
-            size = length + max(_ROOM, length // 4)
-            self.room = (_larger(self.keys, key_states, size), _larger(self.values, value_states, size))
+            size = new_size(length)
+            self.room = (larger(self.keys, key_states, size), larger(self.values, value_states, size))
         for room, new in zip(self.room, (key_states, value_states), strict=True):
             room[:, :, held:length] = new
         self.keys, self.values = keys, values = [room[:, :, :length] for room in self.room]
@@ -107,9 +112,14 @@ class GrowingLayer(DynamicLayer):  # untyped in transformers
         self.room = ()
 
 
-def _larger(held: torch.Tensor | None, new: torch.Tensor, size: int) -> torch.Tensor:
+def new_size(length: int) -> int:
+    """Return for how many tokens to make room where there must be room for `length`."""
+    return length + max(_ROOM, length // 4)
+
+
+def larger(held: torch.Tensor | None, new: torch.Tensor, size: int) -> torch.Tensor:
     """Return a tensor like `new` [rows, heads, tokens, head size] for `size` tokens, which begins with those held."""
-    room = new.new_empty(*new.shape[:2], size, new.shape[3])
+    room = new.new_zeros(*new.shape[:2], size, new.shape[3])
     if held is not None and held.numel():
         room[:, :, : held.shape[-2]] = held
     return room

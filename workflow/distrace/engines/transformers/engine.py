@@ -5,9 +5,8 @@ Where the model allows, sequences are packed (`packing.py`): no padding, shared 
 padded on the right, which a causal model cannot see, so no mask is needed either. Generating is in `decoding.py`.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from functools import cached_property
+from contextlib import nullcontext
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -15,13 +14,21 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest, Tick, scored_places
+from distrace.engines.requests import (
+    Generated,
+    GenerateRequest,
+    Score,
+    ScoreRequest,
+    Tick,
+    scored_places,
+)
 from distrace.engines.transformers import batching, memory
-from distrace.engines.transformers.continuations import input_device
+from distrace.engines.transformers.continuations import Continuations, input_device
 from distrace.engines.transformers.cpu import faster_on_cpu
-from distrace.engines.transformers.decoding import decode
+from distrace.engines.transformers.decoding import Read, drafts_of, write
 from distrace.engines.transformers.logits import head_of, read_logprobs, rows_at_once
-from distrace.engines.transformers.packing import PACKED, attention_paths, pack
+from distrace.engines.transformers.packing import PACKED, attention, attention_paths, pack
+from distrace.engines.transformers.slots import Slots
 from distrace.settings import Sampling
 
 
@@ -29,8 +36,9 @@ class TransformersEngine:
     """A loaded model that scores and generates (`distrace.engines.Engine`).
 
     It does as it is told and checks nothing: `checked_engine` makes one whose log-probs are the model's own.
-    `packs` says whether sequences are packed or padded, `faster` whether a model on a CPU runs as `cpu.py` says,
-    `token_budget` how many tokens a batch may have (None: as many as fit the memory).
+    `packs` says whether sequences are packed or padded, `refills` whether rows are refilled when generating (which
+    needs `packs`), `faster` whether a model on a CPU runs as `cpu.py` says, `token_budget` how many tokens a batch may
+    have (None: as many as fit the memory).
     """
 
     def __init__(
@@ -41,11 +49,13 @@ class TransformersEngine:
         name: str,
         context_length: int,
         packs: bool,
+        refills: bool = False,
         token_budget: int | None = None,
         faster: bool = True,
     ):
         self.model, self.tokenizer, self.name = model, tokenizer, name
-        self.context_length, self.packs, self.token_budget = context_length, packs, token_budget
+        self.context_length, self.token_budget = context_length, token_budget
+        self.packs, self.refills = packs, refills
         self.config: Any = model.config.get_text_config()  # Any: each architecture has settings of its own
         self.device = input_device(model)
         self.faster = faster and self.device.type == "cpu"
@@ -75,19 +85,31 @@ class TransformersEngine:
 
     def generate_batches(self, requests: list[GenerateRequest]) -> list[list[int]]:
         """Return the indices of the requests in batches within the token budget, the longest prompts first."""
-        return batching.generate_batches(requests, self.generate_budget, self.context_length)
+        rounds = batching.ROUNDS if self.refills else 1
+        return batching.generate_batches(requests, self.generate_budget, self.context_length, rounds)
 
     def generate(
         self, requests: list[GenerateRequest], sampling: Sampling, tick: Tick | None = None
     ) -> list[Generated]:
-        """Return a response to each request of one batch; when memory runs out, its halves are generated in turn.
+        """Return a response to each request of one batch; when memory runs out, fewer are written side by side.
 
         `tick` is called after each step.
         """
-        return memory.halving(lambda part: self._generate(part, sampling, tick), requests, self.name)
+        drafts = drafts_of(requests, self.context_length)
+        at_once = batching.rows_at_once(requests, self.generate_budget, self.context_length)
+        read = self.reader(batching.longest_becoming(requests, self.context_length))
+        writing = partial(write, drafts, read=read, head=self.head, sampling=sampling, ends=self.ends, tick=tick)
+        memory.fewer_at_once(writing, at_once, self.name)
+        return [draft.generated() for draft in drafts]
 
-    def _generate(self, requests: list[GenerateRequest], sampling: Sampling, tick: Tick | None) -> list[Generated]:
-        return decode(self.model, self.head, requests, sampling, self.context_length, self.ends, tick)
+    def reader(self, longest: int) -> Read:
+        """Return what reads prompts, for sequences that become `longest` tokens long at most.
+
+        Rows are refilled only where the longest does not change the others' positions.
+        """
+        if self.refills and longest <= self.steady_length:
+            return partial(Slots, self.model, prompt_budget=self.score_budget)
+        return partial(Continuations, self.model)
 
     @torch.inference_mode()
     def score_at_once(self, requests: list[ScoreRequest]) -> list[Score]:
@@ -114,7 +136,7 @@ class TransformersEngine:
 
     def _hidden_packed(self, sequences: list[list[int]]) -> tuple[torch.Tensor, list[NDArray[np.int64]]]:
         packed = pack(sequences)
-        with _attention(self.model, PACKED):
+        with attention(self.model, PACKED):
             states = self.model.base_model(
                 input_ids=torch.from_numpy(packed.token_ids)[None].to(self.device),
                 position_ids=torch.from_numpy(packed.positions)[None].to(self.device),
@@ -139,17 +161,6 @@ def _seen(request: ScoreRequest) -> list[int]:
     if not request.prompt and scored[0] == 0:
         raise ValueError("a scored token needs at least one token before it")
     return request.prompt + request.response[: scored[-1]]
-
-
-@contextmanager
-def _attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
-    """Run the model, within this context, with another implementation of attention."""
-    before = model.config._attn_implementation
-    model.config._attn_implementation = implementation
-    try:
-        yield
-    finally:
-        model.config._attn_implementation = before
 
 
 def _end_tokens(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase) -> set[int]:

@@ -60,5 +60,24 @@ def halving(compute: Callable[[list[Request]], list[Result]], requests: list[Req
     return halving(compute, requests[:middle], name) + halving(compute, requests[middle:], name)
 
 
+def fewer_at_once(compute: Callable[[int], None], at_once: int, name: str) -> None:
+    """Call `compute` with the number of responses to write side by side; when memory runs out, again with half of it.
+
+    `compute` goes on where it stopped. Raises DistraceError, with the model's name, if one response does not fit.
+    """
+    try:
+        return compute(at_once)
+    except (MemoryError, RuntimeError) as error:
+        if not _out_of_memory(error):
+            raise
+        if at_once == 1:
+            raise DistraceError(f"model {name!r}: out of memory on one response alone; use a bigger machine") from error
+    # Outside the handler, as above.
+    log.warning("out of memory on %d responses side by side: going on with half as many", at_once)
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+    fewer_at_once(compute, at_once // 2, name)
+
+
 def _out_of_memory(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or "can't allocate memory" in str(error)

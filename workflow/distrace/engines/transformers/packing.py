@@ -14,6 +14,8 @@ All that a model does token by token then runs once per distinct token. Only att
 it alone needs to know the tree: `packed_attention` gathers each sequence from the row and attends within it.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
@@ -22,7 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn.functional import scaled_dot_product_attention
-from transformers import AttentionInterface, AttentionMaskInterface
+from transformers import AttentionInterface, AttentionMaskInterface, PreTrainedModel
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 PACKED = "distrace_packed"
@@ -151,6 +153,17 @@ def attention_paths(packed: Packed, device: torch.device) -> list[tuple[torch.Te
         for path, owned in zip(packed.paths, packed.owned, strict=True)
         if owned.stop > owned.start
     ]
+
+
+@contextmanager
+def attention(model: PreTrainedModel, implementation: str) -> Iterator[None]:
+    """Run the model, within this context, with another implementation of attention."""
+    before = model.config._attn_implementation
+    model.config._attn_implementation = implementation
+    try:
+        yield
+    finally:
+        model.config._attn_implementation = before
 
 
 AttentionInterface.register(PACKED, packed_attention)
