@@ -7,9 +7,11 @@ from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWa
 
 from distrace.engines import load_engine
 from distrace.engines.requests import GenerateRequest, ScoreRequest
-from distrace.engines.transformers import TransformersEngine, cpu, logits, packing
+from distrace.engines.transformers import TransformersEngine, batching, cpu, logits, packing
+from distrace.engines.transformers.continuations import Continuations
 from distrace.engines.transformers.packing import pack
 from distrace.engines.transformers.sampling import draw
+from distrace.engines.transformers.slots import SlotLayer, Slots
 from distrace.errors import DistraceError
 from distrace.models import Card
 from distrace.settings import Execution, ModelSettings, Sampling
@@ -294,10 +296,161 @@ def test_progress_counts_every_token_and_response(engine, monkeypatch):
     assert np.sum(told, axis=0).tolist() == [5 * len(PROMPTS), len(PROMPTS)]
 
 
-def test_batches_of_prompts_stay_within_budget_and_context_length(engine, monkeypatch):
+def test_batches_of_prompts_stay_within_budget_and_context_length(engines, monkeypatch):
+    engine = engines["gemma2"]
     monkeypatch.setattr(engine, "generate_budget", 100)
     requests = [GenerateRequest([1] * n, 10, 0) for n in (3, 30, 4, 88, 5)]
     assert engine.generate_batches(requests) == [[3], [1, 4], [2, 0]]
+
+
+def test_a_batch_that_is_refilled_holds_more_than_is_written_side_by_side(engine, monkeypatch):
+    monkeypatch.setattr(engine, "generate_budget", 100)
+    requests = [GenerateRequest([1] * n, 10, 0) for n in (3, 30, 4, 88, 5, 30, 30, 30, 30)]
+    assert engine.generate_batches(requests) == [[3, 1, 5, 6], [7, 8, 4, 2, 0]]
+    steps = rows_of_each_step(engine, monkeypatch)
+    engine.generate([requests[i] for i in [7, 8, 4, 2, 0]], Sampling())
+    assert max(steps) == 2  # 40 tokens each
+
+
+@pytest.mark.parametrize("architecture", sorted(set(ARCHITECTURES) - {"mamba"}))
+def test_rows_are_refilled_where_sequences_are_packed(engines, architecture):
+    assert engines[architecture].refills == (architecture in PACKABLE)
+
+
+@settings(max_examples=20, deadline=None)
+@given(
+    architecture=st.sampled_from(["llama", "mistral", "gemma3_text", "gemma2", "gpt2"]),
+    prompts=st.lists(tokens, min_size=1, max_size=4),
+    asked=st.lists(st.tuples(st.integers(0, 3), st.integers(1, 30)), min_size=1, max_size=12),
+    rows=st.integers(1, 12),
+    data=st.data(),
+)
+def test_responses_are_the_same_however_many_are_written_side_by_side_and_in_whatever_order(
+    engines, architecture, prompts, asked, rows, data
+):
+    engine = engines[architecture]
+    requests = [GenerateRequest(prompts[p % len(prompts)], most, seed) for seed, (p, most) in enumerate(asked)]
+    order = data.draw(st.permutations(range(len(requests))))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "ends", set(range(0, 300, 12)))
+        alone = [engine.generate([request], Sampling())[0] for request in requests]
+        patch.setattr(batching, "MAX_ROWS", rows)
+        found = engine.generate([requests[i] for i in order], Sampling())
+    for index, one in zip(order, found, strict=True):
+        assert (one.token_ids, one.finish_reason) == (alone[index].token_ids, alone[index].finish_reason)
+        np.testing.assert_allclose(one.logprobs, alone[index].logprobs, atol=1e-4)
+
+
+def rows_of_each_step(engine, monkeypatch) -> list[int]:
+    """Collect how many rows each step of generation has."""
+    head, seen = engine.head, []
+    monkeypatch.setattr(engine, "head", lambda states: seen.append(len(states)) or head(states))
+    return seen
+
+
+def test_short_responses_take_turns_beside_a_long_one(engine, monkeypatch):
+    monkeypatch.setattr(engine, "ends", set())
+    monkeypatch.setattr(batching, "MAX_ROWS", 2)
+    requests = [GenerateRequest([1, 2, 3], 40, 0), *(GenerateRequest([4 + n], 5, n) for n in range(8))]
+    steps = rows_of_each_step(engine, monkeypatch)
+    found = engine.generate(requests, Sampling())
+    assert [len(one.token_ids) for one in found] == [40] + 8 * [5]
+    assert len(steps) < 60  # one after the other, two at a time, takes 40 + 4 * 5 steps
+    monkeypatch.setattr(batching, "MAX_ROWS", 256)
+    for one, other in zip(found, engine.generate(requests, Sampling()), strict=True):
+        assert one.token_ids == other.token_ids
+
+
+def test_responses_that_end_at_their_first_token_give_their_rows_to_those_that_wait(engine, monkeypatch):
+    requests = asking([[n, n + 1] for n in range(12)])
+    whole = engine.generate(requests, Sampling())
+    first = {one.token_ids[0] for one in whole[::2]}
+    monkeypatch.setattr(engine, "ends", first)
+    monkeypatch.setattr(batching, "MAX_ROWS", 3)
+    found = engine.generate(requests, Sampling())
+    assert [(one.token_ids, one.finish_reason) for one in found[::2]] == [([], "stop")] * 6
+    for one, other in zip(found, whole, strict=True):
+        assert one.token_ids == other.token_ids[: len(one.token_ids)]
+
+
+def test_responses_of_one_token_are_written_in_as_many_steps_as_they_fill_rows(engine, monkeypatch):
+    monkeypatch.setattr(engine, "ends", set())
+    monkeypatch.setattr(batching, "MAX_ROWS", 3)
+    steps = rows_of_each_step(engine, monkeypatch)
+    found = engine.generate(asking(PROMPTS, 1), Sampling())
+    assert [(len(one.token_ids), one.finish_reason) for one in found] == [(1, "length")] * len(PROMPTS)
+    assert steps == [3, 3]
+
+
+def test_a_refilled_row_ends_at_the_context_length(engine, monkeypatch):
+    monkeypatch.setattr(engine, "ends", set())
+    monkeypatch.setattr(batching, "MAX_ROWS", 2)
+    prompts = [[1] * 93, [2] * 90, [3] * 95, [4] * 50]
+    found = engine.generate(asking(prompts, 90), Sampling())
+    assert [(len(one.token_ids), one.finish_reason) for one in found] == [(n, "length") for n in (3, 6, 1, 46)]
+
+
+def test_greedy_responses_are_those_of_transformers(engine, monkeypatch):
+    monkeypatch.setattr(engine, "ends", set())
+    monkeypatch.setattr(batching, "MAX_ROWS", 2)
+    for prompt, one in zip(PROMPTS, engine.generate(asking(PROMPTS), Sampling(temperature=0)), strict=True):
+        plain = engine.model.generate(
+            torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)), max_new_tokens=20, do_sample=False
+        )
+        assert one.token_ids == plain[0, len(prompt) :].tolist()
+
+
+def test_positions_that_depend_on_the_longest_sequence_are_not_refilled(engines, monkeypatch):
+    engine = engines["phi3"]
+    assert isinstance(engine.reader(24)([[1, 2]]), Slots)
+    assert isinstance(engine.reader(25)([[1, 2]]), Continuations)
+
+
+def test_a_model_whose_rows_go_wrong_when_refilled_is_written_the_plain_way(monkeypatch):
+    put = SlotLayer.put
+    monkeypatch.setattr(SlotLayer, "put", lambda self, rows, *rest: put(self, torch.zeros_like(rows), *rest))
+    engine = engine_of(tiny_model("llama"), purpose="generate")
+    assert (engine.packs, engine.refills) == (True, False)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "gemma2"])
+@pytest.mark.parametrize("failing", [1, 3, 9])
+def test_responses_go_on_where_they_stopped_when_memory_runs_out(engines, architecture, failing, monkeypatch):
+    engine = engines[architecture]
+    monkeypatch.setattr(engine, "ends", set(range(0, 300, 12)))
+    requests = asking(PROMPTS)
+    expected = engine.generate(requests, Sampling())
+    head, steps, told = engine.head, [], []
+
+    def limited(states):
+        steps.append(len(states))
+        if len(steps) == failing:
+            raise torch.OutOfMemoryError("out of memory")
+        return head(states)
+
+    monkeypatch.setattr(engine, "head", limited)
+    found = engine.generate(requests, Sampling(), lambda *news: told.append(news))
+    assert max(steps[failing:]) <= 3
+    for one, other in zip(found, expected, strict=True):
+        assert (one.token_ids, one.finish_reason) == (other.token_ids, other.finish_reason)
+        np.testing.assert_allclose(one.logprobs, other.logprobs, atol=1e-4)
+    ended = sum(one.finish_reason == "stop" for one in found)
+    assert np.sum(told, axis=0).tolist() == [sum(len(one.token_ids) for one in found) + ended, len(found)]
+
+
+def test_a_response_that_does_not_fit_alone_is_an_error_that_names_the_model(engine, monkeypatch):
+    monkeypatch.setattr(engine, "head", out_of_memory_beyond(0, engine.head))
+    with pytest.raises(DistraceError, match="'llama': out of memory"):
+        engine.generate(asking(PROMPTS), Sampling())
+
+
+def test_other_errors_while_generating_are_not_taken_for_a_lack_of_memory(engine, monkeypatch):
+    def broken(states):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(engine, "head", broken)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        engine.generate(asking(PROMPTS), Sampling())
 
 
 distinct_logits = st.lists(st.integers(-80, 80), min_size=9, max_size=9, unique=True)
