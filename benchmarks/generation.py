@@ -7,6 +7,7 @@ docs/benchmarks.md says what it compares with and what it prints.
 
 import argparse
 import json
+import math
 import os
 import statistics
 import subprocess
@@ -32,6 +33,8 @@ from distrace.settings import Execution, ModelSettings, Sampling
 from distrace.text.alignment import encode_prompt
 from distrace.text.prompts import load_format, prompt_text
 
+CACHE_PAGE = 32  # tokens of a page of transformers' continuous batching
+
 
 @dataclass(frozen=True)
 class Work:
@@ -41,6 +44,11 @@ class Work:
     lengths: list[int]
     max_tokens: int
     batch_size: int  # responses side by side
+
+    @property
+    def longest(self) -> int:
+        """The tokens of the longest prompt and of the longest response that might follow it."""
+        return max(map(len, self.prompts)) + self.max_tokens
 
 
 def main() -> None:
@@ -96,8 +104,7 @@ def read_work(options: argparse.Namespace, tokenizer) -> Work:
 
 def by_engine(engine: TransformersEngine, work: Work) -> list[int]:
     """Generate by the engine, which is not told the lengths before; return those of the responses."""
-    longest = max(map(len, work.prompts)) + work.max_tokens
-    engine.generate_budget = work.batch_size * longest
+    engine.generate_budget = work.batch_size * work.longest
     requests = [GenerateRequest(prompt, work.max_tokens, seed) for seed, prompt in enumerate(work.prompts)]
     found = {}
     for batch in engine.generate_batches(requests):
@@ -142,8 +149,14 @@ def by_generate(engine: TransformersEngine, work: Work) -> list[int]:
 
 
 def by_continuous_batching(engine: TransformersEngine, work: Work) -> list[int]:
-    """Generate by transformers' continuous batching, which chooses by itself how much it computes at once."""
-    manager = engine.model.init_continuous_batching(_sampling(work, eos_token_id=-1), ContinuousBatchingConfig())
+    """Generate by transformers' continuous batching; by itself it would take most of the memory for its cache."""
+    config = ContinuousBatchingConfig(
+        max_requests_per_batch=work.batch_size,
+        max_batch_tokens=engine.score_budget,
+        num_blocks=work.batch_size * math.ceil(work.longest / CACHE_PAGE),
+        page_size=CACHE_PAGE,
+    )
+    manager = engine.model.init_continuous_batching(_sampling(work, eos_token_id=-1), config)
     manager.start()
     try:
         for number, (prompt, length) in enumerate(zip(work.prompts, work.lengths, strict=True)):

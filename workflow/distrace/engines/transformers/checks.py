@@ -58,11 +58,11 @@ def checked_engine(
     _require(engine, "log-probs computed in parts", score_gap(engine))
     if _may_pack(model) and _works(packing := build(packs=True), "packed", score_gap):
         engine = packing
-    if purpose == "generate" and engine.packs:
-        engine.refills = True
-        engine.refills = _works(engine, "with refilled rows", step_gap)
-    if purpose == "generate" and not engine.refills:
-        _require(engine, "log-probs computed token by token", step_gap(engine))
+    if purpose == "score":
+        return engine
+    if engine.packs and _works(refilling := build(packs=True, refills=True), "with refilled rows", step_gap):
+        return refilling
+    _require(engine, "log-probs computed token by token", step_gap(engine))
     return engine
 
 

@@ -118,7 +118,10 @@ def new_size(length: int) -> int:
 
 
 def larger(held: torch.Tensor | None, new: torch.Tensor, size: int) -> torch.Tensor:
-    """Return a tensor like `new` [rows, heads, tokens, head size] for `size` tokens, which begins with those held."""
+    """Return a tensor like `new` [rows, heads, tokens, head size] for `size` tokens, which begins with those held.
+
+    The rest is 0, since what is masked out of attention must be finite all the same.
+    """
     room = new.new_zeros(*new.shape[:2], size, new.shape[3])
     if held is not None and held.numel():
         room[:, :, : held.shape[-2]] = held

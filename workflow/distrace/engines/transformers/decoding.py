@@ -8,6 +8,7 @@ response does not depend on what it was batched with, but for rounding in the mo
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ FINISHED_SHARE = 1 / 8  # of the rows, before those that remain are copied toget
 REFILLED_SHARE = 1 / 16  # of the rows, before they are refilled: prompts are read faster together
 
 Read = Callable[[list[list[int]]], Continuations | Slots]
+Step = Callable[["list[Draft]", torch.Tensor], torch.Tensor]
 
 
 @dataclass
@@ -73,24 +75,38 @@ def write(
     tick: Tick | None = None,
 ) -> None:
     """Write each draft that is not finished up to its limit or to a token of `ends`, `at_once` of them side by side."""
+    step = partial(_step, head=head, sampling=sampling, ends=ends, tick=tick)
     waiting = deque(draft for draft in drafts if not draft.finish_reason)
     while waiting:
-        rows = _next(waiting, at_once)  # the draft that each row of the batch belongs to
-        continuations = read([draft.begin() for draft in rows])
-        while True:
-            uniforms = np.array([draft.stream.random() for draft in rows])
-            chosen, logprobs = draw(head(continuations.states).float(), sampling, uniforms)
-            ended = _extend(rows, chosen.tolist(), logprobs.tolist(), ends)
-            if tick:
-                tick(len(ended), sum(ended))
-            if all(draft.finish_reason for draft in rows):
-                break
-            refilling = continuations.refills and bool(waiting)
-            keep = list(range(len(rows))) if refilling else _remaining(rows)
-            rows = [rows[row] for row in keep]
-            continuations.advance(chosen, keep)
-            if refilling:
-                _refill(rows, waiting, continuations)
+        rows = _next(waiting, at_once)
+        # Not bound to a name, so that its memory is free before the next prompts are read.
+        _write_rows(rows, waiting, read([draft.begin() for draft in rows]), step)
+
+
+def _write_rows(rows: list[Draft], waiting: deque[Draft], continuations: Continuations | Slots, step: Step) -> None:
+    """Write drafts, one in each row, to their ends; where rows are refilled, also those that wait."""
+    while True:
+        chosen = step(rows, continuations.states)
+        if all(draft.finish_reason for draft in rows):
+            return
+        refilling = continuations.refills and bool(waiting)
+        keep = list(range(len(rows))) if refilling else _remaining(rows)
+        rows = [rows[row] for row in keep]
+        continuations.advance(chosen, keep)
+        if refilling:
+            _refill(rows, waiting, continuations)
+
+
+def _step(
+    rows: list[Draft], states: torch.Tensor, head: Head, sampling: Sampling, ends: set[int], tick: Tick | None
+) -> torch.Tensor:
+    """Draw a token for each row from its state [rows, hidden size], and add it to its draft; return the tokens."""
+    uniforms = np.array([draft.stream.random() for draft in rows])
+    chosen, logprobs = draw(head(states).float(), sampling, uniforms)
+    ended = _extend(rows, chosen.tolist(), logprobs.tolist(), ends)
+    if tick:
+        tick(len(ended), sum(ended))
+    return chosen
 
 
 def _next(waiting: deque[Draft], count: int) -> list[Draft]:
