@@ -14,14 +14,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from distrace.engines.requests import (
-    Generated,
-    GenerateRequest,
-    Score,
-    ScoreRequest,
-    Tick,
-    scored_places,
-)
+from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest, Tick, scored_places
 from distrace.engines.transformers import batching, memory
 from distrace.engines.transformers.continuations import Continuations, input_device
 from distrace.engines.transformers.cpu import faster_on_cpu
