@@ -132,7 +132,7 @@ def test_the_same_model_under_another_name_writes_rollouts_of_another_fingerprin
 
 
 def test_a_killed_job_goes_on_after_its_last_finished_batch_and_writes_the_same_bytes(tmp_path, model, monkeypatch):
-    options = {"execution": Execution(token_budget=100)}
+    options = {"execution": Execution(token_budget=20)}  # one response at a time, four in a batch
     sample(tmp_path, model, **options)
     out = tmp_path / "rollouts.arrow"
     uninterrupted = out.read_bytes()

@@ -62,7 +62,7 @@ def generate_batches(
     for index in sorted(range(len(requests)), key=lambda i: (-len(requests[i].prompt), requests[i].prompt)):
         length = longest_becoming([requests[index]], context_length)
         longest = max(longest, length)
-        if not batches or len(batches[-1]) >= rounds * min(MAX_ROWS, budget // longest):
+        if not batches or len(batches[-1]) >= rounds * max(1, min(MAX_ROWS, budget // longest)):
             batches.append([])
             longest = length
         batches[-1].append(index)
