@@ -217,7 +217,17 @@ def model_files(wildcards):
     return [] if folder is None else sorted(map(str, Path(folder).glob("*.*"))) or [f"{folder}/config.json"]
 
 
-# Options that depend on the job
+# Options that depend on the job. Paths follow from inputs, which have the prefix of a workflow that uses this one with one.
+
+
+def part_beside(path, wildcards):
+    """Return the path of the job's part, beside that of its rejects or of the list of all parts."""
+    return Path(path).with_name(f"{wildcards.part}.arrow")
+
+
+def questions_beside(card, wildcards):
+    """Return the path of the questions of the job's part; `card` is that of a model's card."""
+    return Path(card).parents[2] / "questions" / wildcards.questions / f"{wildcards.part}.arrow"
 
 
 def styles(wildcards):
@@ -234,27 +244,32 @@ def written_with_rollouts(wildcards):
     return plan.config["questions"][wildcards.questions]["source"]["hub"] is None
 
 
-def source_options(wildcards):
-    """Return the options of a rollouts job with which it writes the questions of its part."""
+def questions_options(wildcards, input):
+    """Return the options of a rollouts job that name the questions of its part, and with which it can write them."""
+    found = f"--questions {questions_beside(input.model, wildcards)}"
     if not written_with_rollouts(wildcards):
-        return ""
+        return found
     made_from = part_digests(wildcards.questions)[wildcards.part]
-    return f"{options_of_source(wildcards.questions)} --made-from {made_from}"
+    return f"{found} {options_of_source(wildcards.questions)} --made-from {made_from}"
 
 
 def logprobs_options(wildcards):
-    """Return the options of a scoring job that depend on its scorer and its context."""
+    """Return the options of a scoring job that depend on its scorer."""
     found = f"--settings {shlex.quote(settings_of(wildcards.scorer))}"
     if takes_recorded(wildcards):
         found += " --own-logprobs recorded"
-    if wildcards.context.startswith("window"):
-        found += f" --sentences {Path(plan.sentences_parts(rollout_set(wildcards))).parent}/{wildcards.part}.arrow"
     return found
 
 
+def responses_options(wildcards, input):
+    """Return the options of a scoring job that name what it scores."""
+    found = f"--rollouts {part_beside(input.rollouts, wildcards)} "
+    found += f"--questions {questions_beside(input.model, wildcards)}"
+    return f"{found} --sentences {part_beside(input.sentences, wildcards)}" if input.sentences else found
+
+
 def author_of_tokens(wildcards):
-    """Return the options of a job that imports tokens: their author's card and settings."""
+    """Return the option of a job that imports tokens: their author's settings."""
     if not plan.config["sampling"][wildcards.sampling]["responses"]["token_ids"]:
         return ""
-    settings = shlex.quote(settings_of(wildcards.author))
-    return f"--model {planning.model_path(wildcards.author)} --model-settings {settings}"
+    return f"--model-settings {shlex.quote(settings_of(wildcards.author))}"

@@ -18,11 +18,10 @@ rule logprobs:
         **engine_resources("scorer"),
     params:
         options=logprobs_options,
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        questions="results/questions/{questions}/{part}.arrow",
+        responses=responses_options,
         version=NODE_VERSIONS["logprobs"],
     shell:
-        "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} --rollouts {params.rollouts} "
-        "--questions {params.questions} {params.options} "
+        "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} {params.responses} "
+        "{params.options} "
         "--context {wildcards.context} --execution {resources.execution:q} --threads {threads} --out {output.logprobs} "
         "2>&1 | tee {log}"

@@ -40,8 +40,8 @@ rule float32_check:
     conda:
         "../../envs/distrace.yaml"
     params:
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        sentences=lambda w, input: f"{Path(input.sentences).parent}/{w.part}.arrow",
+        rollouts=lambda w, input: part_beside(input.rollouts, w),
+        sentences=lambda w, input: part_beside(input.sentences, w),
         thresholds=thresholds,
         version=source_digest("nodes.float32_check"),
     shell:

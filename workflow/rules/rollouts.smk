@@ -18,16 +18,14 @@ rule rollouts:
     resources:
         **engine_resources("author"),
     params:
-        questions="results/questions/{questions}/{part}.arrow",
         made_from=lambda w: part_digests(w.questions)[w.part] if written_with_rollouts(w) else "",
         # Snakemake records no param whose function takes an input: that a set has grown makes no part stale.
-        source=lambda w, input: source_options(w),
+        questions=questions_options,
         settings=lambda w: settings_of(w.author),
         sampling=lambda w: sampling_of(w.sampling),
         version=NODE_VERSIONS["rollouts"],
     shell:
-        "{resources.python:q} -m distrace.nodes.rollouts --model {input.model} --questions {params.questions} "
-        "{params.source} "
+        "{resources.python:q} -m distrace.nodes.rollouts --model {input.model} {params.questions} "
         "--settings {params.settings:q} --sampling {params.sampling:q} --execution {resources.execution:q} "
         "--out {output.rollouts} 2>&1 | tee {log}"
 
@@ -48,10 +46,11 @@ rule imported_rollouts:
     params:
         settings=lambda w: as_json(plan.config["sampling"][w.sampling]["responses"]),
         author=author_of_tokens,
+        model=lambda w, input: f"--model {input.model}" if input.model else "",
         version=NODE_VERSIONS["rollouts"],
     shell:
         "python -m distrace.nodes.imported_rollouts --author {wildcards.author} --questions {input.questions} "
-        "--settings {params.settings:q} {params.author} --out {output} 2>&1 | tee {log}"
+        "--settings {params.settings:q} {params.model} {params.author} --out {output} 2>&1 | tee {log}"
 
 
 rule sentences:
