@@ -1,17 +1,18 @@
-"""What a study of many parts costs above the models: the plan, and every node that reads all parts of a trace.
+"""What a study of many parts costs above the models: the plan, and every node that runs no model.
 
-    python benchmarks/study.py --folder FOLDER [--parts 5000] [--responses 4] [--sentences 20]
+    python benchmarks/study.py --folder FOLDER [--parts 5000] [--responses 8] [--sentences 125] [--plan-only]
 
-It writes the artifacts of one trace and of one teacher's candidates as the nodes of a project of so many parts would
-leave them, plans the project with Snakemake, and runs the nodes parts, positions, validation, ranking and report on
-them, each in a process of its own. It prints CPU seconds, peak memory and the longest command of each, the JSON line
-last. Log-probs are random; no model runs.
+It writes the rollouts and log-probs that the models of a project of so many parts would leave (log-probs are random; no
+model runs), plans the project with Snakemake, and runs each node above on all parts, in processes of their own, first
+on responses of half the length. It prints CPU seconds, peak memory and the longest command of each node, and what the
+two lengths extrapolate to at full size: 400,000 responses of 10,000 tokens in as many parts. The JSON line is last.
 """
 
 import argparse
 import json
 import multiprocessing
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -25,7 +26,6 @@ import yaml
 from distrace import kinds
 from distrace.artifacts import open_artifact, write, write_rejects
 from distrace.identity import canonical_json
-from distrace.measures.labels import Thresholds, label_of
 from distrace.plan import (
     RESULTS,
     Plan,
@@ -43,58 +43,98 @@ from distrace.plan import (
 ROOT = Path(__file__).parents[1]
 SENTENCE = "Swap a cup hat gives key cup hat pin bag. "
 TOKENS = 8  # of a sentence
-CONFIG = """
-questions:
-  corpus: {source: {world: {split: teacher_corpus, count: 10, style: teacher}}}
-  other_corpus: {source: {world: {split: student_corpus, count: 10, style: student}}}
-  train: {source: {world: {split: train, count: 100000}}, parts: PARTS}
-  test: {source: {world: {split: test, count: 100000}}, parts: PARTS}
-models:
-  fresh: {source: {fresh: {questions: corpus}}, format: plain}
-  teacher: {source: {finetune: {base: fresh, questions: corpus, training: short}}, format: plain}
-  student: {source: {finetune: {base: fresh, questions: other_corpus, training: short}}, format: plain}
-sampling: {explore: {samples: 4}, answer: {}}
-training: {short: {}}
-runs:
-  main:
-    teachers: [teacher]
-    student: student
-    candidates: {questions: train, sampling: explore}
-    strategies: [teacher_count, random]
-    training: short
-    test: {questions: [test], sampling: answer}
-"""
+FULL_RESPONSES, FULL_TOKENS = 400_000, 10_000
+SAMPLES = 4
+DRY = ["--dry-run", "--quiet", "all", "--cores", "1", "--workflow-profile", str(ROOT / "profiles/default")]
+THRESHOLDS, PAIR = '{"alpha":0.05,"beta":0.1}', '{"teacher":"teacher","student":"student"}'
+
+
+def config_of(parts: int, test_parts: int, responses: int) -> dict:
+    """Return the config of a project with one teacher, one strategy and so many responses in a part."""
+    asked = responses // SAMPLES
+    world = {"split": "train", "count": parts * asked, "swaps": [2, 6]}
+    corpus = {"world": {"split": "teacher_corpus", "count": 10, "style": "teacher"}}
+    other_corpus = {"world": {"split": "student_corpus", "count": 10, "style": "student"}}
+    test = {"world": world | {"split": "test", "count": test_parts}}
+    trained = {"base": "fresh", "training": "short"}
+    return {
+        "questions": {
+            "corpus": {"source": corpus},
+            "other_corpus": {"source": other_corpus},
+            "train": {"source": {"world": world}, "part_size": asked},
+            "test": {"source": test, "part_size": 1},
+        },
+        "models": {
+            "fresh": {"source": {"fresh": {"questions": "corpus"}}, "format": "plain"},
+            "teacher": {"source": {"finetune": trained | {"questions": "corpus"}}, "format": "plain"},
+            "student": {"source": {"finetune": trained | {"questions": "other_corpus"}}, "format": "plain"},
+        },
+        "sampling": {"explore": {"samples": SAMPLES}, "answer": {}},
+        "training": {"short": {}},
+        "runs": {
+            "main": {
+                "teachers": ["teacher"],
+                "student": "student",
+                "candidates": {"questions": "train", "sampling": "explore"},
+                "strategies": ["teacher_count"],
+                "training": "short",
+                "test": {"questions": ["test"], "sampling": "answer"},
+            }
+        },
+    }
 
 
 def main() -> None:
-    """Write the study, plan it, run the nodes, print what each cost."""
+    """Plan the study, write it and run its nodes at two lengths, print what each cost."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True, help="a new folder for the project")
     parser.add_argument("--parts", type=int, default=5000)
-    parser.add_argument("--responses", type=int, default=4, help="of one part")
-    parser.add_argument("--sentences", type=int, default=20, help="of one response")
+    parser.add_argument("--responses", type=int, default=8, help=f"of one part, a multiple of {SAMPLES}")
+    parser.add_argument("--sentences", type=int, default=125, help="of one response")
     parser.add_argument("--plan-only", action="store_true", help="write no artifacts and run no node")
     options = parser.parse_args()
-    options.folder.mkdir(parents=True)
-    (options.folder / "config.yaml").write_text(CONFIG.replace("PARTS", str(options.parts)))
-    os.chdir(options.folder)
-    plan = load_plan(yaml.safe_load(Path("config.yaml").read_text()))
-    found = {
-        "plan": cost([sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), *DRY], quiet=True)
-    }
+    found: dict = {"parts": options.parts, "responses": options.responses, "sentences": options.sentences}
+    for name, test_parts in (("plan, tests in one part", 1), ("plan, tests in as many parts", options.parts)):
+        shutil.rmtree(options.folder, ignore_errors=True)
+        options.folder.mkdir(parents=True)
+        config = config_of(options.parts, test_parts, options.responses)
+        (options.folder / "config.yaml").write_text(yaml.safe_dump(config))
+        snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
+        found[name] = cost([*snakemake, "--directory", str(options.folder), *DRY], quiet=True)
+        print(f"{name:40} {found[name]}", flush=True)
     if not options.plan_only:
+        os.chdir(options.folder)
+        found["nodes"] = costs_of_nodes(load_plan(config), options.sentences, options.parts * options.responses)
+    print(json.dumps(found))
+
+
+def costs_of_nodes(plan: Plan, sentences: int, responses: int) -> dict[str, dict[str, float]]:
+    """Write the study and run its nodes at half the length, then at the whole; return what each node cost."""
+    found = {}
+    for length in (sentences // 2, sentences):
+        shutil.rmtree(RESULTS, ignore_errors=True)
+        for questions in ("train", "test"):
+            source, cut = (canonical_json(vars(s)) for s in (plan.questions(questions), plan.cut(questions)))
+            options = {"settings": source, "cut": cut, "out": plan.questions_parts(questions)}
+            found[f"questions {questions}"] = [*found.get(f"questions {questions}", []), run("questions", options)]
         # In a process of its own, since a process that is started counts the memory of the one that starts it.
-        writer = multiprocessing.get_context("spawn").Process(
-            target=write_study, args=(plan, options.responses, options.sentences)
-        )
+        writer = multiprocessing.get_context("spawn").Process(target=write_study, args=(plan, length))
         writer.start()
         writer.join()
-        for name, command in commands(plan, options.parts).items():
-            found[name] = cost([sys.executable, "-m", f"distrace.nodes.{name.partition(' ')[0]}", *command])
-    print(json.dumps({"parts": options.parts, "responses": options.responses, "sentences": options.sentences} | found))
+        for name, options in commands(plan):
+            found[name] = [*found.get(name, []), run(name.split()[0], options)]
+    for name, (half, whole) in found.items():
+        slope = (whole["cpu_s"] - half["cpu_s"]) / (responses * TOKENS * (sentences - sentences // 2))
+        grown = FULL_RESPONSES * FULL_TOKENS - responses * sentences * TOKENS
+        found[name] = whole | {"full_size_cpu_min": round(max(0, whole["cpu_s"] + slope * grown) / 60, 1)}
+        print(f"{name:40} {found[name]}", flush=True)
+    return found
 
 
-DRY = ["--dry-run", "--quiet", "all", "--cores", "1", "--workflow-profile", str(ROOT / "profiles/default")]
+def run(node: str, options: dict[str, str]) -> dict[str, float]:
+    """Run a node with its options; return what it cost."""
+    named = [word for name, value in options.items() for word in (f"--{name.replace('_', '-')}", *value.split("\n"))]
+    return cost([sys.executable, "-m", f"distrace.nodes.{node}", *named])
 
 
 def cost(command: list[str], quiet: bool = False) -> dict[str, float]:
@@ -113,102 +153,133 @@ def cost(command: list[str], quiet: bool = False) -> dict[str, float]:
     }
 
 
-def commands(plan: Plan, parts: int) -> dict[str, list[str]]:
-    """Return the options of each node that is run, by its name."""
+def commands(plan: Plan) -> Iterable[tuple[str, dict[str, str]]]:
+    """Yield each node that is run, what it is run on, and its options."""
     [trace] = plan.traces("main")
     candidates = plan.candidates("main", "teacher")
-    thresholds, pair = '{"alpha":0.05,"beta":0.1}', '{"teacher":"teacher","student":"student"}'
-    truth, ranking = plan.rollouts_parts("truth", trace.rollouts), ranking_path("main", candidates)
-    lists = [path for path in plan.report_inputs() if path.endswith("/parts.arrow")]
-    lists += [truth, plan.sentences_parts(candidates)]
-    lists += [plan.logprobs_parts(scorer, candidates) for scorer in ("teacher", "student")]
-    found = {
-        f"parts {Path(path).parent.relative_to(RESULTS)}": [
-            *("--folder", str(Path(path).parent), "--count", str(parts), "--out", path)
-        ]
-        for path in dict.fromkeys(lists)
-    }
-    labelled = ["--provenance", plan.trace_parts(trace)]
+    tested = plan.tests("main")
+    for rollouts in (candidates, *tested):
+        yield from commands_of_set(plan, rollouts)
+    scored = [(scorer, candidates) for scorer in ("teacher", "student")]
+    scored += [(scorer, rollouts) for rollouts in tested for scorer in scorers_of(plan, trace, rollouts)]
+    for scorer, rollouts in scored:
+        yield from lists(plan, f"logprobs/{scorer}/full/{rollouts.folder}", plan.logprobs_parts(scorer, rollouts))
+    for rollouts in tested:
+        yield from commands_of_world(plan, trace, rollouts)
+    yield from commands_of_trace(plan, trace)
+    ranking = ranking_path("main", candidates)
+    logprobs = {role: plan.logprobs_parts(role, candidates) for role in ("teacher", "student")}
+    yield (
+        "ranking",
+        {
+            "rollouts": plan.rollouts_parts("rollouts", candidates),
+            "sentences": plan.sentences_parts(candidates),
+            **logprobs,
+            **{"beta": "0.1", "seed": "0", "out": ranking},
+        },
+    )
+    out = selection_path("main", candidates, "teacher_count")
+    yield "selection", {"ranking": ranking, "strategy": "teacher_count", "out": out}
+    yield "report", {"config": canonical_json(plan.config), "out_folder": "results/report"}
+
+
+def commands_of_set(plan: Plan, rollouts: RolloutSet) -> Iterable[tuple[str, dict[str, str]]]:
+    """Yield the nodes that read the rollouts of a set."""
+    written = plan.rollouts_parts("rollouts", rollouts)
+    yield from lists(plan, f"rollouts/{rollouts.folder}", written)
+    name = f"{rollouts.author}/{rollouts.questions}"
+    out = plan.sentences_parts(rollouts)
+    yield f"sentences {name}", {"rollouts": written, "splitter": "sentences", "threads": "2", "out": out}
+    asked, graded = plan.questions_parts(rollouts.questions), plan.rollouts_parts("grades", rollouts)
+    grader = canonical_json(plan.config["questions"][rollouts.questions]["grader"] | {"method": "exact"})
+    options = {"rollouts": written, "questions": asked, "grader": grader, "threads": "2", "out": graded}
+    yield f"grades {name}", options
+
+
+def commands_of_world(plan: Plan, trace: Trace, rollouts: RolloutSet) -> Iterable[tuple[str, dict[str, str]]]:
+    """Yield the nodes that know the origin of the sentences of a set."""
+    cut, truth = plan.sentences_parts(rollouts), plan.rollouts_parts("truth", rollouts)
+    written, logprobs = plan.rollouts_parts("rollouts", rollouts), {}
+    for role in ("teacher", "student"):
+        logprobs[role] = plan.logprobs_parts(role, rollouts)
+    yield f"truth {rollouts.author}", {"rollouts": written, "sentences": cut, "threads": "2", "out": truth}
+    [out] = [
+        path for path in plan.separation_parts(trace) if f"/{rollouts.author}/" in path.replace("/teacher/", "/", 1)
+    ]
+    options = {"sentences": cut, "truth": truth, **logprobs, "pair": PAIR, "threads": "2", "out": out}
+    yield f"separation {rollouts.author}", options
+
+
+def commands_of_trace(plan: Plan, trace: Trace) -> Iterable[tuple[str, dict[str, str]]]:
+    """Yield the nodes that read the labels of a trace, and the one that writes them."""
+    labelled, truth = plan.trace_parts(trace), plan.rollouts_parts("truth", trace.rollouts)
+    scored = {role: plan.logprobs_parts(scorer, trace.rollouts) for role, scorer in plan.scorers(trace).items()}
+    yield (
+        "provenance",
+        {
+            "rollouts": plan.rollouts_parts("rollouts", trace.rollouts),
+            "sentences": plan.sentences_parts(trace.rollouts),
+            **scored,
+            **{"thresholds": THRESHOLDS, "threads": "2", "out": labelled},
+        },
+    )
     grades = plan.rollouts_parts("grades", trace.rollouts)
-    scored = [plan.logprobs_parts(scorer, candidates) for scorer in ("teacher", "student")]
-    found["positions"] = [*labelled, "--grades", grades, "--out", positions_path(trace)]
-    found["validation"] = [*labelled, "--truth", truth, "--pair", pair, "--thresholds", thresholds]
-    found["validation"] += ["--out", validation_path(trace)]
-    found["ranking"] = ["--rollouts", plan.rollouts_parts("rollouts", candidates)]
-    found["ranking"] += ["--sentences", plan.sentences_parts(candidates), "--teacher", scored[0]]
-    found["ranking"] += ["--student", scored[1], "--beta", "0.1", "--seed", "0", "--out", ranking]
-    for strategy in plan.config["runs"]["main"]["strategies"]:
-        out = selection_path("main", candidates, strategy)
-        found[f"selection {strategy}"] = ["--ranking", ranking, "--strategy", strategy, "--out", out]
-    return found | {"report": ["--config", canonical_json(plan.config), "--out-folder", "results/report"]}
+    yield "positions", {"provenance": labelled, "grades": grades, "out": positions_path(trace)}
+    options = {"truth": truth, "pair": PAIR, "thresholds": THRESHOLDS, "out": validation_path(trace)}
+    yield "validation", {"provenance": labelled} | options
 
 
-def write_study(plan: Plan, responses: int, sentences: int) -> None:
-    """Write what the nodes below the measured ones would leave: all parts of every rollout set, and training logs."""
+def lists(plan: Plan, folder: str, out: str) -> Iterable[tuple[str, dict[str, str]]]:
+    """Yield the jobs that list the parts of a folder, if it has several."""
+    folder = f"{RESULTS}/{folder}"
+    if not out.endswith("parts.arrow"):
+        return
+    listed = plan.listed_in(folder)
+    for block, path in enumerate(listed if "/parts-" in listed[0] else []):
+        yield f"parts {path}", {"parts": "\n".join(plan.listed_in_block(folder, block)), "out": path}
+    yield f"parts {out}", {"parts": "\n".join(listed), "out": out}
+
+
+def scorers_of(plan: Plan, trace: Trace, rollouts: RolloutSet) -> list[str]:
+    """Return the models that score a set of answers."""
+    return list(plan.scorers(trace).values()) if rollouts == trace.rollouts else ["teacher", "student"]
+
+
+def write_study(plan: Plan, sentences: int) -> None:
+    """Write what models would leave: all parts of rollouts and log-probs, and training logs."""
     [trace] = plan.traces("main")
-    [candidates] = plan.all_candidates("main")
-    for part in plan.parts["test"]:
-        asked = write_questions("test", part, responses)
-        for rollouts in plan.tests("main"):
-            scorers = plan.scorers(trace).values() if rollouts == trace.rollouts else ()
-            write_part(plan, rollouts, part, asked, sentences, scorers)
-            write_truth(plan, trace, rollouts, part)
-        write_labels(trace, part, responses * sentences)
-        asked = write_questions("train", part, max(1, responses // 4))
-        write_part(plan, candidates, part, asked, sentences, ("teacher", "student"))
+    for rollouts in plan.tests("main"):
+        for part in plan.parts["test"]:
+            write_part(plan, rollouts, part, sentences, scorers_of(plan, trace, rollouts))
+    for part in plan.parts["train"]:
+        write_part(plan, plan.candidates("main", "teacher"), part, sentences, ("teacher", "student"))
     for name in plan.distilled:
         write(Path(training_path(name)), kinds.TRAINING, [], {"name": name})
 
 
-def write_questions(name: str, part: str, count: int) -> list[str]:
-    """Write a part of questions; return their ids."""
-    ids = [f"{name}-{part}-{number}" for number in range(count)]
-    rows = pl.DataFrame({"question_id": ids}).with_columns(question="question_id", answer="question_id", solution=None)
-    write(Path(f"{RESULTS}/questions/{name}/{part}.arrow"), kinds.QUESTIONS, rows, {"ids": ids})
-    return ids
-
-
-def write_part(
-    plan: Plan, rollouts: RolloutSet, part: str, asked: list[str], sentences: int, scorers: Iterable[str]
-) -> None:
-    """Write rollouts, grades, sentences and log-probs of a part."""
-    samples = plan.sampling(rollouts.sampling).samples
+def write_part(plan: Plan, rollouts: RolloutSet, part: str, sentences: int, scorers: Iterable[str]) -> None:
+    """Write rollouts and log-probs of a part."""
+    asked = open_artifact(f"{RESULTS}/questions/{rollouts.questions}/{part}.arrow", kinds.QUESTIONS)
     keys = [
-        (f"{rollouts.author}-{question}-{sample}", question, sample) for question in asked for sample in range(samples)
+        (f"{rollouts.author}-{question}-{sample}", question, sample)
+        for question in asked.read("question_id")["question_id"]
+        for sample in range(plan.sampling(rollouts.sampling).samples)
     ]
     frame = pl.DataFrame(keys, schema=["rollout_id", "question_id", "sample"], orient="row")
-    identity = {
-        "rollouts": write_rows(rollouts, "rollouts", part, rollouts_of(frame, sentences), {"set": rollouts.folder})
-    }
-    graded = frame.select(
-        "rollout_id", "question_id", extracted=None, correct=pl.int_range(pl.len()) % 2 == 0, reason=None
-    )
-    write_rows(rollouts, "grades", part, graded, identity)
-    cut = frame.select("rollout_id").join(sentence_bounds(sentences), how="cross")
-    write(Path(plan.sentences_path(rollouts, part)), kinds.SENTENCES, cut, identity)
+    path = Path(f"{RESULTS}/rollouts/{rollouts.folder}/{part}.arrow")
+    identity = {"questions": asked.fingerprint, "author": rollouts.author}
+    write_rejects(path, [], identity)
+    written = write(path, kinds.ROLLOUTS, rollouts_of(frame, sentences), identity)
     for scorer in scorers:
         path = Path(logprobs_path(scorer, rollouts, part))
-        write_rejects(path, [], identity)
-        write(path, kinds.LOGPROBS, logprobs_of(frame, sentences), identity | {"scorer": scorer})
-
-
-def write_rows(rollouts: RolloutSet, kind: str, part: str, rows: pl.DataFrame, identity: dict) -> str:
-    """Write a part of an artifact of a rollout set; return its fingerprint."""
-    path = Path(f"{RESULTS}/{kind}/{rollouts.folder}/{part}.arrow")
-    write_rejects(path, [], identity)
-    return write(path, kinds.KINDS[kind], rows, identity | {"part": part})
+        write_rejects(path, [], {"rollouts": written, "scorer": scorer})
+        write(path, kinds.LOGPROBS, logprobs_of(frame, sentences), {"rollouts": written, "scorer": scorer})
 
 
 def rollouts_of(frame: pl.DataFrame, sentences: int) -> pl.DataFrame:
     """Return responses of so many equal sentences."""
     text = pl.lit(SENTENCE * sentences).alias("text")
     return frame.with_columns(text, answer_start=pl.lit(0), token_ids=None, logprobs=None, finish_reason=pl.lit("stop"))
-
-
-def sentence_bounds(sentences: int) -> pl.DataFrame:
-    """Return number, start and end of each sentence."""
-    number = np.arange(sentences)
-    return pl.DataFrame({"sentence": number, "start": number * len(SENTENCE), "end": (number + 1) * len(SENTENCE)})
 
 
 def logprobs_of(frame: pl.DataFrame, sentences: int) -> pl.DataFrame:
@@ -221,39 +292,6 @@ def logprobs_of(frame: pl.DataFrame, sentences: int) -> pl.DataFrame:
     return frame.select("rollout_id").with_columns(
         **{k: pl.Series(v) for k, v in rows.items()}, logprobs=pl.Series(values.tolist())
     )
-
-
-def write_labels(trace: Trace, part: str, count: int) -> None:
-    """Write random labelled sentences of a part of a trace."""
-    path = Path(f"{RESULTS}/provenance/{trace.folder}/{part}.arrow")
-    cut = open_artifact(sentences_beside(trace.rollouts, part), kinds.SENTENCES)
-    draw = np.random.default_rng(int(part))
-    columns = {f"p_{role}": draw.random(count) for role in ("teacher", "student", "distilled")}
-    counts = {
-        f"tokens_{role}": pl.Series([TOKENS] * count, dtype=pl.Int32) for role in ("teacher", "student", "distilled")
-    }
-    rows = cut.read().with_columns(**{k: pl.Series(v) for k, v in columns.items()}, **counts)
-    identity = {"rollouts": cut.identity["rollouts"], "sentences": cut.fingerprint, "part": part}
-    write_rejects(path, [], identity)
-    write(path, kinds.PROVENANCE, rows.with_columns(label_of(Thresholds(0.05, 0.1)).alias("label")), identity)
-
-
-def write_truth(plan: Plan, trace: Trace, rollouts: RolloutSet, part: str) -> None:
-    """Write origins of the sentences of a part, and their probabilities where the trace is validated with them."""
-    cut = open_artifact(sentences_beside(rollouts, part), kinds.SENTENCES)
-    table = cut.read()
-    origins = table.select("rollout_id", "sentence", origin=pl.lit("teacher"))
-    write_rows(rollouts, "truth", part, origins, {"sentences": cut.fingerprint})
-    path = Path(f"{RESULTS}/separation/{trace.run}/{trace.teacher}/{rollouts.folder}/{part}.arrow")
-    values = np.random.default_rng(int(part)).random((2, len(table)))
-    separated = origins.with_columns(p_teacher=pl.Series(values[0]), p_student=pl.Series(values[1]))
-    write_rejects(path, [], {"part": part})
-    write(path, kinds.SEPARATION, separated, {"part": part})
-
-
-def sentences_beside(rollouts: RolloutSet, part: str) -> Path:
-    """Return the path of a part of a rollout set's sentences, cut as by default."""
-    return Path(f"{RESULTS}/sentences/sentences/{rollouts.folder}/{part}.arrow")
 
 
 if __name__ == "__main__":
