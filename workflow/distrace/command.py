@@ -13,20 +13,26 @@ import sys
 import types
 import typing
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
 from distrace.errors import DistraceError
+from distrace.one_writer import one_writer
 
 
-def run(node: Callable[..., None]) -> None:
-    """Call `node` with the options of the command line; print a DistraceError as one line and exit with status 1."""
+def run(node: Callable[..., None], alone: bool = False) -> None:
+    """Call `node` with the options of the command line; print a DistraceError as one line and exit with status 1.
+
+    With `alone`, no other job that writes the same `out` runs meanwhile.
+    """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"[{_name(node)}] %(message)s")
     for noisy in ("httpx", "httpx2", "datasets", "transformers"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     arguments = _parser(node).parse_args()
     try:
-        node(**vars(arguments))
+        with one_writer(arguments.out) if alone else nullcontext():
+            node(**vars(arguments))
     except DistraceError as error:
         sys.exit(f"error: {error}")
 

@@ -274,4 +274,4 @@ def _write_readme(name: str, base: Card, training: Training, examples: int, path
 
 
 if __name__ == "__main__":
-    command.run(write_finetuned)
+    command.run(write_finetuned, alone=True)
