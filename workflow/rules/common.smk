@@ -12,7 +12,9 @@ PACKAGE_FOLDER = str(Path(str(workflow.current_basedir)).parent)
 sys.path.insert(0, PACKAGE_FOLDER)
 
 from distrace import plan as planning
+from distrace import resources as resources_of
 from distrace.errors import DistraceError
+from distrace.failures import explain
 from distrace.identity import canonical_json
 from distrace.sources import source_digest
 from distrace.versions import NODE_VERSIONS
@@ -28,6 +30,13 @@ try:
     plan = planning.load_plan(config)
 except DistraceError as error:
     raise WorkflowError(str(error))
+
+# A job on this machine may use the GPUs that are here, one on a cluster those of its node.
+GPUS_HERE = resources_of.visible_gpus() if workflow.local_exec and workflow.is_main_process else 0
+MAY_HAVE_GPUS = bool(GPUS_HERE) or not (workflow.local_exec and workflow.is_main_process)
+# Jobs take turns on the GPUs of this machine, unless the command line or a profile says how many there are.
+if GPUS_HERE and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", GPUS_HERE)
 
 
 # Who wrote, on which questions, with which sampling; and such a set under the settings of a run and one of its teachers.
@@ -91,8 +100,22 @@ def takes_recorded(wildcards):
 
 def of_model(wildcard, key):
     """Return a function: a key of the config of the job's model, whose name that wildcard holds."""
-    without_model = {"engine": None, "threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60}
+    without_model = {"engine": None, "threads": 1}
     return lambda w: without_model[key] if takes_recorded(w) else plan.model_config(w[wildcard])[key]
+
+
+def work_of(wildcards):
+    """Return what a job does with its model: it scores, generates or trains."""
+    if "scorer" in wildcards.keys():
+        return resources_of.scoring(plan, wildcards.context, rollout_set(wildcards))
+    if "author" in wildcards.keys():
+        return resources_of.generating(plan, rollout_set(wildcards))
+    return resources_of.training(plan, wildcards.model)
+
+
+def gpus_of(wildcard):
+    """Return a function: how many GPUs the job of a model asks for; none if it loads no weights."""
+    return lambda w: 0 if takes_recorded(w) else resources_of.gpus(plan, w[wildcard], MAY_HAVE_GPUS)
 
 
 def model_resources(wildcard):
@@ -101,9 +124,14 @@ def model_resources(wildcard):
     Memory and time grow with the attempt, for jobs that were killed for want of either. A cluster grants the GPUs of a
     job on one node.
     """
-    memory, minutes = of_model(wildcard, "mem_mb"), of_model(wildcard, "runtime")
+    gpus = gpus_of(wildcard)
+
+    def estimated(estimate, without_model):
+        return lambda w: without_model if takes_recorded(w) else estimate(plan, w[wildcard], work_of(w), gpus(w))
+
+    memory, minutes = estimated(resources_of.mem_mb, 2000), estimated(resources_of.minutes, 60)
     return {
-        "gpu": of_model(wildcard, "gpus"),
+        "gpu": gpus,
         "nodes": 1,
         "mem_mb": lambda w, attempt: attempt * memory(w),
         "runtime": lambda w, attempt: attempt * minutes(w),
@@ -115,9 +143,9 @@ def engine_resources(wildcard):
 
     Resources, not params: a change makes nothing stale. vLLM may have a Python of its own (docs/engines.md).
     """
-    engine = of_model(wildcard, "engine")
+    engine, gpus = of_model(wildcard, "engine"), gpus_of(wildcard)
     return model_resources(wildcard) | {
-        "execution": lambda w: as_json(plan.execution(w[wildcard])),
+        "execution": lambda w: as_json(plan.execution(w[wildcard], gpus(w))),
         "python": lambda w: environ.get("DISTRACE_VLLM_PYTHON", "python") if engine(w) == "vllm" else "python",
     }
 

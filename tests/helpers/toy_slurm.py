@@ -4,8 +4,8 @@ It needs root and the packages slurm-wlm and munge, and lives in one folder: not
 has its own ports. Memory limits are enforced by polling, so that no cgroups are needed; a job of partition `urgent`
 preempts one of `debug`; node2 alone has the feature `large`; a job may belong to any account.
 
-    python tests/cluster/toy_slurm.py start FOLDER     # prints the SLURM_CONF to export
-    python tests/cluster/toy_slurm.py stop FOLDER
+    python tests/helpers/toy_slurm.py start FOLDER     # prints what to export
+    python tests/helpers/toy_slurm.py stop FOLDER
 """
 
 import os
@@ -43,7 +43,7 @@ def missing() -> str | None:
 
 def start(folder: Path) -> None:
     """Start the daemons and wait until both nodes are idle; raise RuntimeError with the logs if they are not."""
-    for name in ("log", "run", "state", *(f"spool/{node}" for node in NODES)):
+    for name in ("bin", "log", "run", "state", *(f"spool/{node}" for node in NODES)):
         (folder / name).mkdir(parents=True)
     _write_files(folder)
     munge = {"socket": "run/munge", "pid-file": "run/munged.pid", "log-file": "log/munged", "seed-file": "run/seed"}
@@ -72,7 +72,7 @@ def stop(folder: Path) -> None:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return the variables that programs need to find this Slurm."""
-    return os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": _path()}
+    return os.environ | {"SLURM_CONF": str(folder / "slurm.conf"), "PATH": f"{folder / 'bin'}:{_path()}"}
 
 
 def _path() -> str:
@@ -93,6 +93,10 @@ def _write_files(folder: Path) -> None:
     (folder / "gres.conf").write_text(GRES)
     (folder / "cgroup.conf").write_text(CGROUP)
     (folder / "slurm.conf").write_text(_slurm_conf(folder))
+    # Inside its jobs, Snakemake's plugin calls srun without any variable of Slurm.
+    srun = folder / "bin/srun"
+    srun.write_text(f'#!/bin/sh\nSLURM_CONF={folder}/slurm.conf exec {shutil.which("srun", path=_path())} "$@"\n')
+    srun.chmod(0o755)
 
 
 def _slurm_conf(folder: Path) -> str:
@@ -158,4 +162,4 @@ if __name__ == "__main__":
         sys.exit(problem)
     {"start": start, "stop": stop}[task](place)
     if task == "start":
-        print(f"export SLURM_CONF={place}/slurm.conf")
+        print(f"export SLURM_CONF={place}/slurm.conf PATH={place}/bin:$PATH")
