@@ -11,8 +11,8 @@ import pytest
 import toy_slurm
 from snakemake_runs import ROOT
 
-# The first look at jobs after 2 seconds, not 40: these jobs are short.
-QUICK = ["--slurm-init-seconds-before-status-checks", "2"]
+# The first look at jobs after 6 seconds, the next ones after 16, 26...: these jobs are short.
+QUICK = ["--slurm-init-seconds-before-status-checks", "6"]
 
 
 @pytest.fixture(scope="session")
@@ -31,27 +31,32 @@ class Cluster:
 
     def __init__(self, slurm: Path, folder: Path):
         self.folder, self.environment = folder, toy_slurm.environment(slurm)
+        self.started: list[subprocess.Popen] = []
 
     def call(self, *command: str) -> str:
         """Return what a program of Slurm prints."""
         return subprocess.run(command, env=self.environment, text=True, capture_output=True, check=True).stdout
 
-    def start(self, *options: str, snakefile: Path = ROOT / "Snakefile") -> subprocess.Popen:
+    def start(
+        self, *options: str, snakefile: Path = ROOT / "Snakefile", profile: Path = ROOT / "profiles/slurm"
+    ) -> subprocess.Popen:
         """Start Snakemake with the shipped profiles; its output goes to `printed`, after what is there."""
         command = [sys.executable, "-m", "snakemake", "--snakefile", str(snakefile), "--directory", str(self.folder)]
-        profiles = ["--profile", str(ROOT / "profiles/slurm"), "--workflow-profile", str(ROOT / "profiles/default")]
+        profiles = ["--profile", str(profile), "--workflow-profile", str(ROOT / "profiles/default")]
         with (self.folder / "printed").open("a") as printed:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*command, *profiles, *QUICK, *options],
                 cwd=self.folder,
                 env=self.environment,
                 stdout=printed,
                 stderr=subprocess.STDOUT,
             )
+        self.started.append(process)
+        return process
 
     def run(self, *options: str, status: int = 0, **places: Path) -> str:
         """Run Snakemake to its end, which must have this exit status; return all that was printed."""
-        found = self.start(*options, **places).wait(timeout=600)
+        found = self.start(*options, **places).wait(timeout=1500)
         assert found == status, self.printed[-6000:]
         return self.printed
 
@@ -66,7 +71,7 @@ class Cluster:
         mine = [job for job in found if job["WorkDir"] == str(self.folder)]
         return sorted(mine, key=lambda job: int(job["JobId"]))
 
-    def wait_for(self, happened: Callable[[], bool], seconds: float = 120) -> None:
+    def wait_for(self, happened: Callable[[], bool], seconds: float = 400) -> None:
         """Wait until something has happened."""
         until = time.monotonic() + seconds
         while not happened():
@@ -76,12 +81,14 @@ class Cluster:
     def wait_for_text(self, path: str, text: str) -> None:
         """Wait until a file of the folder holds a text."""
         file = self.folder / path
-        self.wait_for(lambda: file.is_file() and text in file.read_text())
+        self.wait_for(lambda: file.is_file() and text in file.read_text(errors="replace"))
 
 
 @pytest.fixture
 def cluster(slurm, tmp_path):
     found = Cluster(slurm, tmp_path)
     yield found
+    for process in found.started:
+        process.kill()
     for job in found.jobs():
         subprocess.run(["scancel", "--full", job["JobId"]], env=found.environment, check=False)

@@ -3,16 +3,19 @@
 Only what goes on in the queue is tried here, with jobs that sleep (Snakefile beside this file).
 """
 
+import re
 from pathlib import Path
 
 import pytest
+
+from snakemake_runs import ROOT
 
 pytestmark = pytest.mark.cluster
 STAND_INS = Path(__file__).with_name("Snakefile")
 
 
-def run(cluster, *options: str, **more: int) -> str:
-    return cluster.run(*options, snakefile=STAND_INS, **more)
+def run(cluster, *options: str, **places: Path) -> str:
+    return cluster.run(*options, snakefile=STAND_INS, **places)
 
 
 def starts(cluster) -> list[str]:
@@ -25,6 +28,12 @@ def start_long(cluster, *config: str):
     process = cluster.start("long.txt", "--config", *config, snakefile=STAND_INS)
     cluster.wait_for(lambda: len(starts(cluster)) == 1)
     return process
+
+
+def wait_for_restart(cluster) -> None:
+    """Wait until the only job is back in the queue, and let it start; Slurm would have it wait for two minutes."""
+    cluster.wait_for(lambda: cluster.jobs()[0]["Restarts"] == "1" and cluster.jobs()[0]["JobState"] == "PENDING")
+    cluster.call("scontrol", "update", f"jobid={cluster.jobs()[0]['JobId']}", "starttime=now")
 
 
 @pytest.mark.quick
@@ -65,7 +74,7 @@ def test_a_preempted_job_goes_back_to_the_queue_and_ends_well(cluster):
     [job] = cluster.jobs()
     urgent = ["-p", "urgent", "-w", job["NodeList"], "--exclusive", "-o", "/dev/null", "--wrap", "sleep 3"]
     cluster.call("sbatch", *urgent)
-    cluster.wait_for(lambda: cluster.jobs()[0]["Restarts"] == "1")
+    wait_for_restart(cluster)
     assert process.wait(timeout=400) == 0, cluster.printed
     [job] = cluster.jobs()
     assert (job["JobState"], job["Restarts"]) == ("COMPLETED", "1")
@@ -77,6 +86,7 @@ def test_a_job_whose_node_fails_goes_on_elsewhere(cluster):
     [_, node] = starts(cluster)[0].split()
     cluster.call("scontrol", "update", f"nodename={node}", "state=down", "reason=pulled")
     try:
+        wait_for_restart(cluster)
         assert process.wait(timeout=400) == 0, cluster.printed
     finally:
         cluster.call("scontrol", "update", f"nodename={node}", "state=resume")
@@ -85,8 +95,15 @@ def test_a_job_whose_node_fails_goes_on_elsewhere(cluster):
     assert [line.split()[1] != node for line in starts(cluster)] == [False, True]
 
 
-def test_a_profile_sends_rules_to_partitions_and_nodes_with_a_feature(cluster):
-    where = ["--set-resources", "long:slurm_partition=gpu", "long:constraint=large"]
-    run(cluster, "long.txt", "--config", "seconds=1", *where)
+def test_what_the_profile_shows_for_nodes_of_several_kinds_works(cluster):
+    shipped = (ROOT / "profiles/slurm/config.yaml").read_text()
+    shown = re.sub("^# ", "", shipped[shipped.index("# set-resources:") :], flags=re.MULTILINE)
+    profile = cluster.folder / "profile"
+    profile.mkdir()
+    # The toy has no accounts; its partition `gpu` has nodes with the feature `large`.
+    here = re.sub(".*slurm_account.*", "", shown).replace("a100", "large").replace("nvlink", "large")
+    here = here.replace("finetune:", "long:")
+    (profile / "config.yaml").write_text(shipped[: shipped.index("# set-resources:")] + here)
+    run(cluster, "long.txt", "--config", "seconds=1", profile=profile)
     [job] = cluster.jobs()
-    assert (job["Partition"], job["Features"], job["NodeList"]) == ("gpu", "large", "node2")
+    assert (job["Partition"], job["Features"], job["NodeList"]) == ("gpu", "large&large", "node2")
