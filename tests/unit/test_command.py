@@ -115,7 +115,7 @@ def test_a_node_that_runs_alone_has_its_sign_beside_the_output_meanwhile(monkeyp
         seen.extend(path.name for path in out.parent.iterdir())
 
     monkeypatch.setattr(sys, "argv", ["node.py", "--out", str(tmp_path / "out.arrow")])
-    command.run(looking, alone=True)
+    command.run(looking, alone=True)  # without --gpus, as on a CPU
     assert seen == [".out.arrow.writer"]
     command.run(looking)
     assert seen == [".out.arrow.writer"]

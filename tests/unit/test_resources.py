@@ -1,4 +1,5 @@
 import json
+import math
 import struct
 import subprocess
 import sys
@@ -128,7 +129,7 @@ def test_what_the_config_says_is_asked_for():
     work = resources.scoring(plan, "full", ANSWERS)
     assert resources.mem_mb(plan, "big", work, 0) == 1234
     assert resources.minutes(plan, "big", work, 0) == 56
-    assert resources.gpus(plan, "big", may_have=True) == 0
+    assert resources.gpus(plan, "big", large=1) == 0
 
 
 def test_where_nothing_is_known_the_defaults_are_asked_for(tmp_path, monkeypatch):
@@ -137,7 +138,7 @@ def test_where_nothing_is_known_the_defaults_are_asked_for(tmp_path, monkeypatch
     work = resources.scoring(plan, "full", ANSWERS)
     assert resources.mem_mb(plan, "big", work, 0) == resources.UNKNOWN_MIB
     assert resources.minutes(plan, "big", work, 0) == resources.UNKNOWN_MINUTES
-    assert resources.gpus(plan, "big", may_have=True) == 0
+    assert resources.gpus(plan, "big", large=1) == 0
 
 
 def test_on_a_cpu_weights_count_by_their_number_format_and_on_a_gpu_hardly():
@@ -167,11 +168,11 @@ def test_time_grows_with_the_tokens_and_a_measured_rate_comes_first():
     assert resources.minutes(plan, "big", Work("generate", 1e6, 10), 1) > resources.minutes(plan, "big", short, 4)
 
 
-def test_a_large_model_asks_for_a_gpu_where_there_may_be_one():
-    large, small = model(parameters=1.0e9), model(parameters=0.9e9)
-    assert [resources.gpus(large, "big", may_have) for may_have in (True, False)] == [1, 0]
-    assert resources.gpus(small, "big", may_have=True) == 0
-    assert resources.gpus(model(gpus=2), "big", may_have=False) == 2
+def test_a_large_model_asks_for_a_gpu_unless_the_config_says_how_many():
+    for parameters, expected in ((0.9e9, 0), (1.0e9, 1)):
+        assert resources.gpus(model(parameters=parameters), "big", large=1e9) == expected
+        assert resources.gpus(model(parameters=parameters), "big", large=math.inf) == 0
+    assert resources.gpus(model(gpus=2), "big", large=math.inf) == 2
 
 
 def test_jobs_are_told_the_gpus_that_they_asked_for():
@@ -180,16 +181,6 @@ def test_jobs_are_told_the_gpus_that_they_asked_for():
     assert model(gpus=3).execution("big", gpus=1).gpus == 3
 
 
-@pytest.mark.parametrize(
-    ("value", "count"), [("", 0), ("0", 1), ("0,1,2", 3), ("-1", 0), ("0,-1,1", 1), ("GPU-8f,MIG-1", 2)]
-)
-def test_visible_gpus_are_those_that_the_environment_allows(value, count, monkeypatch):
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", value)
-    assert resources.visible_gpus() == count
-
-
 def test_torch_is_not_imported_to_plan():
-    code = (
-        "import sys, distrace.resources as r; r.visible_gpus(); assert not {'torch', 'transformers'} & set(sys.modules)"
-    )
+    code = "import sys, distrace.resources; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -18,21 +18,27 @@ from pathlib import Path
 from typing import Any
 
 from distrace.errors import DistraceError
+from distrace.gpus import take_gpus
 from distrace.one_writer import one_writer
 
 
 def run(node: Callable[..., None], alone: bool = False) -> None:
     """Call `node` with the options of the command line; print a DistraceError as one line and exit with status 1.
 
-    With `alone`, no other job that writes the same `out` runs meanwhile.
+    With `alone`, no other job that writes the same `out` runs meanwhile, nor any other on the GPUs that it computes on;
+    the option `--gpus` says how many it takes.
     """
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"[{_name(node)}] %(message)s")
     for noisy in ("httpx", "httpx2", "datasets", "transformers"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    arguments = _parser(node).parse_args()
+    parser = _parser(node)
+    if alone:
+        parser.add_argument("--gpus", type=int, default=0, help="GPUs to compute on")
+    arguments = vars(parser.parse_args())
     try:
-        with one_writer(arguments.out) if alone else nullcontext():
-            node(**vars(arguments))
+        take_gpus(arguments.pop("gpus", 0))
+        with one_writer(arguments["out"]) if alone else nullcontext():
+            node(**arguments)
     except DistraceError as error:
         sys.exit(f"error: {error}")
 

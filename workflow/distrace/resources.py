@@ -7,11 +7,8 @@ the config says (`mem_mb`, `runtime`, `gpus`) comes first.
 
 import json
 import math
-import os
 import re
-import shutil
 import struct
-import subprocess
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -41,7 +38,9 @@ GENERATED = {"transformers": 10, "vllm": 2, "server": 2}
 TRAINED = 3
 WINDOWED = 16  # each sentence is scored with those before it again
 PROMPT_TOKENS = 256
-LARGE = 1e9  # parameters; a model of this size is no use on a CPU
+# Parameters from which on a model asks for a GPU, where the config does not say: here, if this machine has one, and on
+# a cluster, where a CPU may be all that a user was granted.
+LARGE_HERE, LARGE_ON_CLUSTER = 1e8, 1e9
 
 
 @dataclass(frozen=True)
@@ -248,24 +247,10 @@ def _derived_rate(plan: Plan, name: str, work: Work, gpus: int) -> float | None:
     return flops / (2 * size.parameters * work.cost)
 
 
-def gpus(plan: Plan, name: str, may_have: bool) -> int:
-    """Return the GPUs of a model's job: what its config says, or one for a large model where there may be GPUs."""
+def gpus(plan: Plan, name: str, large: float) -> int:
+    """Return the GPUs of a model's job: what its config says, or one for a model of `large` parameters or more."""
     config = plan.model_config(name)
     if config["gpus"] is not None:
         return int(config["gpus"])
     size = model_size(plan, name)
-    return int(may_have and size is not None and size.parameters >= LARGE)
-
-
-def visible_gpus() -> int:
-    """Return the number of GPUs of this machine that programs may use; torch is not asked, which takes seconds."""
-    allowed = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if allowed is not None:
-        # A -1, and all after it, stands for none.
-        return len([device for device in allowed.split(",-1")[0].split(",") if device.strip() not in ("", "-1")])
-    if found := list(Path("/proc/driver/nvidia/gpus").glob("*")):
-        return len(found)
-    if shutil.which("nvidia-smi") is None:
-        return 0
-    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, timeout=60, check=False)
-    return sum(line.startswith("GPU ") for line in listed.stdout.splitlines())
+    return int(size is not None and size.parameters >= large)

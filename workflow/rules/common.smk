@@ -3,6 +3,7 @@ import re
 import shlex
 import sys
 from dataclasses import asdict
+from math import inf
 from os import environ
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from distrace import plan as planning
 from distrace import resources as resources_of
 from distrace.errors import DistraceError
 from distrace.failures import explain
+from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json
 from distrace.sources import source_digest
 from distrace.versions import NODE_VERSIONS
@@ -31,9 +33,10 @@ try:
 except DistraceError as error:
     raise WorkflowError(str(error))
 
-# A job on this machine may use the GPUs that are here, one on a cluster those of its node.
-GPUS_HERE = resources_of.visible_gpus() if workflow.local_exec and workflow.is_main_process else 0
-MAY_HAVE_GPUS = bool(GPUS_HERE) or not (workflow.local_exec and workflow.is_main_process)
+RUNS_HERE = workflow.local_exec and workflow.is_main_process
+GPUS_HERE = len(visible_gpus()) if RUNS_HERE else 0
+# From how many parameters on a model asks for a GPU.
+LARGE = resources_of.LARGE_HERE if GPUS_HERE else inf if RUNS_HERE else resources_of.LARGE_ON_CLUSTER
 # Jobs take turns on the GPUs of this machine, unless the command line or a profile says how many there are.
 if GPUS_HERE and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPUS_HERE)
@@ -115,7 +118,7 @@ def work_of(wildcards):
 
 def gpus_of(wildcard):
     """Return a function: how many GPUs the job of a model asks for; none if it loads no weights."""
-    return lambda w: 0 if takes_recorded(w) else resources_of.gpus(plan, w[wildcard], MAY_HAVE_GPUS)
+    return lambda w: 0 if takes_recorded(w) else resources_of.gpus(plan, w[wildcard], LARGE)
 
 
 def model_resources(wildcard):

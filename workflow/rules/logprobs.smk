@@ -25,4 +25,5 @@ rule logprobs:
     shell:
         "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} --rollouts {input.rollouts} "
         "--questions {input.questions} {params.sentences} {params.recorded} --settings {params.settings:q} "
-        "--context {wildcards.context} --execution {resources.execution:q} --out {output.logprobs} 2>&1 | tee {log}"
+        "--context {wildcards.context} --execution {resources.execution:q} --gpus {resources.gpu} "
+        "--out {output.logprobs} 2>&1 | tee {log}"

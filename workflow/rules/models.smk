@@ -70,5 +70,5 @@ rule finetune:
         version=NODE_VERSIONS["finetune"],
     shell:
         "python -m distrace.nodes.finetune --name {wildcards.model} --base {input.base} --settings {params.settings:q} "
-        "--training {params.training:q} --questions {input.questions} {params.selected} --out {output.card} "
-        "2>&1 | tee {log}"
+        "--training {params.training:q} --questions {input.questions} {params.selected} "
+        "--gpus {resources.gpu} --out {output.card} 2>&1 | tee {log}"
