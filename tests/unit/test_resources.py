@@ -168,6 +168,13 @@ def test_time_grows_with_the_tokens_and_a_measured_rate_comes_first():
     assert resources.minutes(plan, "big", Work("generate", 1e6, 10), 1) > resources.minutes(plan, "big", short, 4)
 
 
+def test_no_estimate_is_longer_than_a_day_or_holds_all_that_is_trained_on():
+    plan = plan_with("models/small/parameters", 1.0e9)
+    endless = Work("train", 1e15, 3)
+    assert resources.minutes(plan, "main.big.random.0", endless, 1) == resources.MOST_MINUTES
+    assert resources.mem_mb(plan, "main.big.random.0", endless, 1) < 20_000
+
+
 def test_a_large_model_asks_for_a_gpu_unless_the_config_says_how_many():
     for parameters, expected in ((0.9e9, 0), (1.0e9, 1)):
         assert resources.gpus(model(parameters=parameters), "big", large=1e9) == expected

@@ -26,11 +26,12 @@ CUDA_MIB = 3000  # what its libraries hold of the host's memory
 SHARD_MIB = 5000  # weights on their way to a GPU
 CACHE_MIB = 4096  # of keys and values on a CPU, while they are copied into a larger one; of vLLM, too
 ROW_BYTES = 150  # a token, scored or generated: ids, characters, log-probs, in Python and in Arrow
-TRAINING_ROW_BYTES = 64
+TRAINING_ROW_BYTES, TRAINING_ROWS_MIB = 64, 4096  # of a token to train on; at most, as the rest lies on disk
 CPU_BUDGET = 4096  # tokens at once; engines/transformers/memory.py
 
 START_MINUTES = 30  # imports and weights from a slow disk
 SAFETY = 1.5
+MOST_MINUTES = 1440  # more than many clusters grant; a job that is cut off goes on where it stopped, with more time
 CPU_FLOPS = 1e10  # of one thread; a core of its own gives four times as many
 GPU_FLOPS = {"float32": 1e13, "bfloat16": 5e13, "float16": 5e13}
 # The cost of a token against that of one that is scored.
@@ -198,20 +199,22 @@ def mem_mb(plan: Plan, name: str, work: Work, gpus: int) -> int:
         return int(config["mem_mb"])
     if size is None:
         return UNKNOWN_MIB
-    row = TRAINING_ROW_BYTES if work.task == "train" else ROW_BYTES
-    rows = 1000 if work.tokens is None else row * work.tokens / MIB
-    needed = _training_mib(plan, name, size, work, gpus) if work.task == "train" else _running_mib(config, size, gpus)
+    training = work.task == "train"
+    rows = 1000 if work.tokens is None else (TRAINING_ROW_BYTES if training else ROW_BYTES) * work.tokens / MIB
+    rows = min(rows, TRAINING_ROWS_MIB) if training else rows
+    needed = _training_mib(plan, name, size, work, gpus) if training else _running_mib(config, size, work, gpus)
     return math.ceil((PYTHON_MIB + rows + needed) / 100) * 100
 
 
-def _running_mib(config: dict[str, Any], size: Size, gpus: int) -> float:
+def _running_mib(config: dict[str, Any], size: Size, work: Work, gpus: int) -> float:
     """Return the MiB of weights, caches and activations of a model that scores or generates."""
     weights = size.parameters * BYTES[config["dtype"]] / MIB
     if gpus:
         return CUDA_MIB + min(weights, SHARD_MIB)
     # Some twenty activations of the widest layer, about four times as wide as the model, live at once.
     activations = (config["token_budget"] or CPU_BUDGET) * 20 * 4 * size.hidden * BYTES[config["dtype"]] / MIB
-    return 1.1 * weights + CACHE_MIB * min(1, size.parameters / 1e8) + activations
+    cache = CACHE_MIB * min(1, size.parameters / 1e8) if work.task == "generate" or config["engine"] == "vllm" else 0
+    return 1.1 * weights + cache + activations
 
 
 def _training_mib(plan: Plan, name: str, size: Size, work: Work, gpus: int) -> float:
@@ -235,7 +238,7 @@ def minutes(plan: Plan, name: str, work: Work, gpus: int) -> int:
     rate = config["tokens_per_second"][work.task] or _derived_rate(plan, name, work, gpus)
     if rate is None or work.tokens is None:
         return UNKNOWN_MINUTES
-    return START_MINUTES + math.ceil(SAFETY * work.tokens / rate / 60)
+    return min(START_MINUTES + math.ceil(SAFETY * work.tokens / rate / 60), MOST_MINUTES)
 
 
 def _derived_rate(plan: Plan, name: str, work: Work, gpus: int) -> float | None:
