@@ -14,11 +14,16 @@ CONFIG = yaml.safe_load(Path(__file__).with_name("config.yaml").read_text())
 TEACHER = "results/models/teacher/model.json"
 
 
-def write_config(folder: Path, model: str | None = None, **changes: object) -> None:
-    """Write the config of a run into its folder, with changes to one of its models or to the teacher's training."""
+def write_config(folder: Path, **teacher: object) -> None:
+    """Write the config of a run into its folder, with changes to its teacher."""
     config = copy.deepcopy(CONFIG)
-    (config["models"][model] if model else config["training"]["from_scratch"]).update(changes)
+    config["models"]["teacher"].update(teacher)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
+
+
+def make_student(cluster) -> None:
+    """Make what the teacher is trained from, without the scheduler, where jobs wait for Snakemake to look at them."""
+    cluster.run("results/models/student/model.json", "--executor", "local", "--cores", "1")
 
 
 def jobs_of(cluster, rule: str) -> list[dict[str, str]]:
@@ -36,7 +41,8 @@ def test_the_whole_workflow_runs_on_slurm(cluster):
 
 
 def test_a_training_killed_for_memory_ends_well_with_more_and_the_reason_is_told(cluster):
-    write_config(cluster.folder, "teacher", mem_mb=700)
+    write_config(cluster.folder, mem_mb=700)
+    make_student(cluster)
     printed = cluster.run(TEACHER)
     tries = jobs_of(cluster, "finetune")
     assert [job["MinMemoryNode"] for job in tries] == ["700M", "1400M", "2100M"][: len(tries)]
@@ -47,7 +53,8 @@ def test_a_training_killed_for_memory_ends_well_with_more_and_the_reason_is_told
 
 
 def test_a_job_that_failed_for_good_is_told_with_its_reason(cluster):
-    write_config(cluster.folder, "teacher", mem_mb=500)
+    write_config(cluster.folder, mem_mb=500)
+    make_student(cluster)
     printed = cluster.run(TEACHER, "--retries", "0", status=1)
     assert f"finetune {TEACHER}: job" in printed
     assert "killed for memory" in printed
@@ -56,6 +63,7 @@ def test_a_job_that_failed_for_good_is_told_with_its_reason(cluster):
 @pytest.mark.quick
 def test_after_a_kill_of_snakemake_a_running_job_is_not_run_a_second_time_at_once(cluster):
     write_config(cluster.folder)
+    make_student(cluster)
     log, sign = "logs/models/teacher.log", cluster.folder / "results/models/teacher/.model.json.writer"
     first = cluster.start(TEACHER)
     cluster.wait_for_text(log, "step ")
