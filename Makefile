@@ -12,7 +12,7 @@ run: .venv/installed
 test: .venv/installed
 	pytest
 
-# A toy Slurm on this machine (docs/cluster.md): as root, with the packages slurm-wlm and munge; about ten minutes.
+# A toy Slurm on this machine (docs/cluster.md): as root, with the packages slurm-wlm and munge; ten to twenty minutes.
 test-cluster: .venv/cluster-installed
 	pytest -m cluster tests/cluster
 

@@ -61,7 +61,6 @@ def test_a_job_out_of_time_is_tried_again_with_more(cluster):
     assert [job["JobState"] for job in cluster.jobs()] == ["TIMEOUT", "COMPLETED"]
 
 
-@pytest.mark.quick
 def test_a_cancelled_job_is_submitted_again(cluster):
     process = start_long(cluster, "seconds=10")
     cluster.call("scancel", cluster.jobs()[0]["JobId"])
