@@ -18,8 +18,8 @@ import yaml
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from distrace import kinds
-from distrace.artifacts import open_parts
 from distrace.models import read_card
+from distrace.parts import open_parts
 from distrace.plan import Plan, Trace, load_plan, model_path
 from distrace.text.alignment import align_generated, decode_generated, encode_prompt, encode_response
 from distrace.text.prompts import generated_pieces, load_format, prompt_text, response_pieces

@@ -23,7 +23,7 @@ import polars as pl
 import yaml
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, part_names, write, write_rejects
+from distrace.artifacts import open_artifact, write, write_rejects
 from distrace.identity import canonical_json
 from distrace.measures.labels import Thresholds, label_of
 from distrace.plan import (
@@ -147,7 +147,7 @@ def write_study(plan: Plan, responses: int, sentences: int) -> None:
     """Write what the nodes below the measured ones would leave: all parts of every rollout set, and training logs."""
     [trace] = plan.traces("main")
     [candidates] = plan.all_candidates("main")
-    for part in part_names(plan.config["questions"]["test"]["parts"]):
+    for part in plan.parts["test"]:
         asked = write_questions("test", part, responses)
         for rollouts in plan.tests("main"):
             scorers = plan.scorers(trace).values() if rollouts == trace.rollouts else ()

@@ -16,7 +16,7 @@ import yaml
 from seeds import ROOT, print_results, run_seed
 
 from distrace import kinds
-from distrace.artifacts import open_parts
+from distrace.parts import open_parts
 from distrace.plan import Plan
 
 STRATEGIES = ["teacher_count", "length_matched", "longest", "random", "grape"]

@@ -8,10 +8,10 @@ from pathlib import Path
 import polars as pl
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, part_names, rejects_path, write
+from distrace.artifacts import open_artifact, rejects_path, write
 from distrace.identity import short_id
-from distrace.nodes import parts
 from distrace.nodes.sentences import write_sentences
+from distrace.parts import part_names, write_list
 
 Token = tuple[int, int, float]  # first character, character after the last, natural log-prob
 
@@ -28,7 +28,7 @@ def write_parts(folder: Path, *artifacts: Path) -> Path:
         if rejects_path(artifact).is_file():
             shutil.copyfile(rejects_path(artifact), folder / f"{name}.rejects.arrow")
     count = sum(path.stem.isdecimal() for path in folder.glob("*.arrow"))
-    parts.write_parts(folder, count, folder / "parts.arrow")
+    write_list([folder / f"{name}.arrow" for name in part_names(count)], folder / "parts.arrow")
     return folder / "parts.arrow"
 
 

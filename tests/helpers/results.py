@@ -8,7 +8,7 @@ import yaml
 
 from builders import write_grades, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
 from distrace import kinds
-from distrace.artifacts import part_names, write
+from distrace.artifacts import write
 from distrace.measures.labels import Thresholds
 from distrace.nodes.float32_check import write_float32_check
 from distrace.nodes.positions import write_positions
@@ -59,7 +59,7 @@ def question_of(asked: str) -> str:
 
 def answers_by_part(plan: Plan) -> dict[str, dict[str, str]]:
     """Return the test questions of each part with their answers; all parts have as many."""
-    names = part_names(plan.config["questions"]["test"]["parts"])
+    names = plan.parts["test"]
     size = len(ANSWERS) // len(names)
     return {name: dict(islice(ANSWERS.items(), n * size, (n + 1) * size)) for n, name in enumerate(names)}
 
@@ -72,13 +72,13 @@ def write_results(config: dict = CONFIG) -> Plan:
         for author, right in (("teacher", True), ("student", False)):
             _write_answers(plan, author, part, {f"{author}{q}": (q, "Yes.", right) for q in answers})
         _write_trace(plan, part, answers)
+    _write_candidates(plan)
     for path in map(Path, plan.report_inputs()):
         if path.name == "parts.arrow":
             write_parts(path.parent)
     [trace] = plan.traces("main")
     labelled, graded = plan.trace_parts(trace), plan.rollouts_parts("grades", trace.rollouts)
     write_positions(Path(labelled), Path(graded), Path(positions_path(trace)))
-    _write_candidates(plan)
     history = [{"step": 1, "epoch": 1.0, "loss": 2.0, "learning_rate": 0.1}]
     write(Path(f"results/models/{DISTILLED}/training.arrow"), kinds.TRAINING, history, {})
     return plan
@@ -102,7 +102,7 @@ def _write_trace(plan: Plan, part: str, answers: dict[str, str]) -> None:
     }
     rollouts, _ = _write_answers(plan, DISTILLED, part, responses)
     [trace] = plan.traces("main")
-    sentences = write_lines(Path(plan.sentences_path(trace.rollouts, part)), rollouts)
+    sentences = write_lines(Path(plan.sentences_parts(trace.rollouts)).with_name(f"{part}.arrow"), rollouts)
     scored = [
         write_probabilities(
             Path(f"results/logprobs/{scorer}/full/{trace.rollouts.folder}/{part}.arrow"),
@@ -139,12 +139,14 @@ def _write_candidates(plan: Plan) -> None:
     questions = write_questions(Path("results/questions/train/0.arrow"), {"5+5?": "10"})
     candidates = plan.candidates("main", "teacher")
     rollouts = write_rollouts(
-        Path(plan.rollouts_parts("rollouts", candidates)),
+        Path(f"results/rollouts/{candidates.folder}/0.arrow"),
         questions,
         {"c0": ("5+5?", "Long.\n10\n"), "c1": ("5+5?", "11\n")},
     )
-    write_grades(Path(plan.rollouts_parts("grades", candidates)), rollouts, {"c0": True, "c1": False})
-    sentences = write_lines(Path(plan.sentences_path(candidates, "0")), rollouts)
+    write_grades(
+        Path(plan.rollouts_parts("grades", candidates)).with_name("0.arrow"), rollouts, {"c0": True, "c1": False}
+    )
+    sentences = write_lines(Path(plan.sentences_parts(candidates)).with_name("0.arrow"), rollouts)
     teacher, student = (
         write_probabilities(Path(f"results/logprobs/{scorer}/full/{candidates.folder}/0.arrow"), sentences, rollouts, p)
         for scorer, p in (("teacher", {"c0": [0.9, 0.5], "c1": [0.5]}), ("student", {"c0": [0.1, 0.5], "c1": [0.5]}))

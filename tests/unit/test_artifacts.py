@@ -10,13 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import rejects_of, write_parts
+from builders import rejects_of
 from distrace import artifacts, kinds
 from distrace.artifacts import (
     fingerprint_of,
     open_artifact,
-    open_parts,
-    part_names,
     reasons_of,
     rejects_path,
     write,
@@ -246,24 +244,17 @@ def test_a_row_that_went_missing_is_an_error_also_where_python_checks_no_asserti
     assert not path.exists()
 
 
-def test_parts_are_read_in_order(tmp_path):
-    for part, name in enumerate(part_names(11)):
-        write(tmp_path / f"{name}.arrow", kinds.REJECTS, [REJECT | {"row": part}] * (part % 3), {"part": part})
-    parts = open_parts(write_parts(tmp_path), kinds.REJECTS)
-    rows = [part for part in range(11) for _ in range(part % 3)]
-    assert parts.rows == len(rows)
-    assert parts.read("row").to_dicts() == [{"row": row} for row in rows]
-    assert [part.path.stem for part in parts] == part_names(11)
+@pytest.mark.parametrize("with_rejects", [False, True])
+def test_an_artifact_is_written_if_it_and_its_rejects_are_there_as_they_would_be(path, with_rejects):
+    def is_written(identity: dict) -> bool:
+        return artifacts.is_written(path, kinds.QUESTIONS, identity, with_rejects)
 
-
-def test_the_only_part_is_read_by_its_own_path(path):
-    write(path, kinds.REJECTS, [REJECT], {})
-    only, parts = open_artifact(path), open_parts(path, kinds.REJECTS)
-    assert (parts.fingerprint, parts.rows) == (only.fingerprint, 1)
-    assert list(parts) == [only]
-    assert parts.read().equals(only.read())
-    with pytest.raises(DistraceError, match="holds 'rejects' in format 1; expected 'grades'"):
-        open_parts(path, kinds.GRADES)
+    assert not is_written({"part": 1})
+    write_with_rejects(path, kinds.QUESTIONS, [], [], {"part": 1}, 0)
+    assert is_written({"part": 1})
+    assert not is_written({"part": 2})
+    rejects_path(path).unlink()
+    assert is_written({"part": 1}) is not with_rejects
 
 
 def test_reasons_are_counted_and_an_artifact_without_rejects_has_none(path):

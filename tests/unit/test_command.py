@@ -1,3 +1,4 @@
+import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -5,8 +6,12 @@ from typing import Any
 
 import pytest
 
-from distrace import command
+from builders import write_parts, write_questions, write_rollouts
+from distrace import command, kinds
 from distrace.errors import DistraceError
+from distrace.nodes.grades import write_grades
+from distrace.nodes.sentences import write_sentences
+from distrace.parts import open_parts
 
 
 @dataclass(frozen=True)
@@ -119,3 +124,53 @@ def test_a_node_that_runs_alone_has_its_sign_beside_the_output_meanwhile(monkeyp
     assert seen == [".out.arrow.writer"]
     command.run(looking)
     assert seen == [".out.arrow.writer"]
+
+
+@pytest.fixture
+def rollouts(tmp_path):
+    """The list of three parts of rollouts, with one response each."""
+    asked = write_questions(tmp_path / "asked.arrow", {"1+1?": "2"})
+    parts = [
+        write_rollouts(tmp_path / f"of{part}.arrow", asked, {f"r{part}": ("1+1?", "Hm. " * part + "2.")})
+        for part in range(3)
+    ]
+    return write_parts(tmp_path / "rollouts", *parts)
+
+
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_a_node_about_one_part_writes_all_parts_and_their_list(rollouts, tmp_path, threads):
+    out = tmp_path / "sentences" / "parts.arrow"
+    out.parent.mkdir()
+    node = [sys.executable, "-m", "distrace.nodes.sentences", "--splitter", "sentences"]
+    subprocess.run([*node, "--rollouts", str(rollouts), "--threads", threads, "--out", str(out)], check=True)
+    assert [part.rows for part in open_parts(out, kinds.SENTENCES)] == [1, 2, 3]
+
+
+def test_parts_that_are_as_they_would_be_are_left_alone(run_parts, rollouts, tmp_path):
+    out = tmp_path / "sentences" / "parts.arrow"
+    options = ["--rollouts", str(rollouts), "--splitter", "sentences", "--out", str(out)]
+    run_parts(write_sentences, *options)
+    before = {path.name: path.stat().st_ino for path in out.parent.iterdir()}
+    out.with_name("1.arrow").unlink()
+    run_parts(write_sentences, *options)
+    after = {path.name: path.stat().st_ino for path in out.parent.iterdir()}
+    assert {name for name in before if before[name] != after[name]} <= {"1.arrow", "parts.arrow"}
+    assert [part.rows for part in open_parts(out, kinds.SENTENCES)] == [1, 2, 3]
+
+
+def test_sets_of_unlike_numbers_of_parts_are_refused(run_parts, rollouts, tmp_path):
+    asked = write_questions(tmp_path / "questions" / "0.arrow", {"1+1?": "2"})
+    options = ["--grader", '{"method": "exact"}', "--out", str(tmp_path / "grades" / "parts.arrow")]
+    with pytest.raises(SystemExit, match=r"have \[3, 1\] parts"):
+        run_parts(write_grades, "--rollouts", str(rollouts), "--questions", str(asked), *options)
+
+
+@pytest.fixture
+def run_parts(monkeypatch):
+    """Return a function that runs a node about one part with options of a command line."""
+
+    def run(function, *options: str) -> None:
+        monkeypatch.setattr(sys, "argv", ["node.py", *options])
+        command.run_each_part(function)
+
+    return run

@@ -80,5 +80,5 @@ def test_an_installed_wheel_runs_without_the_repository(wheel, tmp_path):
     options = {"cwd": elsewhere, "env": without_paths(), "text": True, "capture_output": True, "check": False}
     found = subprocess.run([str(python), "-c", SCRIPT], **options)
     assert found.returncode == 0, found.stderr
-    assert found.stdout == "results/questions/test/0.arrow\n"
+    assert found.stdout == "results/questions/test/parts.arrow\n"
     assert list(elsewhere.iterdir()) == []

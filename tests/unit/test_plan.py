@@ -78,7 +78,7 @@ def test_a_model_in_float32_is_the_same_model_in_another_number_format():
 def test_the_first_part_of_each_trace_with_another_number_format_is_compared(plan):
     traces = plan.traces("main")
     [first, *_] = [t for t in traces if t.rollouts.questions == "gsm"]
-    assert plan.float32_check_path(first) == f"results/float32_check/main/big/{first.rollouts.folder}/00.arrow"
+    assert plan.float32_check_path(first) == f"results/float32_check/main/big/{first.rollouts.folder}/0.arrow"
     assert all(plan.float32_check_path(trace) for trace in traces)
     assert plan.scorers(first) == {"teacher": "big", "student": "small", "distilled": "main.big.teacher_count.0"}
     without = load_plan(config_with("runs/main/check_float32", False))
@@ -141,20 +141,24 @@ def test_a_student_may_be_its_own_teacher():
     assert plan.tested("main") == ["small", *plan.distilled]
 
 
-def test_parts_have_names_of_one_length_in_order(plan):
-    assert plan.parts_in("results/questions/gsm") == [f"results/questions/gsm/{part:02}.arrow" for part in range(12)]
-    assert plan.parts_in("results/grades/big/test/answer") == ["results/grades/big/test/answer/0.arrow"]
-
-
-def test_parts_are_found_whatever_the_names_of_the_questions():
-    config = config_with("questions/questions", {"source": {"file": "more.jsonl"}, "parts": 2})
-    config["runs"]["given"]["test"]["questions"] = ["questions"]
+def test_a_set_named_after_a_kind_keeps_its_parts():
+    config = config_with("questions/gsm/parts", 2)
+    config["questions"]["questions"] = config["questions"]["gsm"]
     plan = load_plan(config)
-    asked, written = "results/questions/questions", "results/rollouts/ready/questions/answer"
-    assert plan.questions_parts("questions") == f"{asked}/parts.arrow"
+    written = "results/rollouts/ready/questions/answer"
     assert plan.rollouts_parts("rollouts", RolloutSet("ready", "questions", "answer")) == f"{written}/parts.arrow"
-    for folder in (asked, written):
-        assert plan.parts_in(folder) == [f"{folder}/0.arrow", f"{folder}/1.arrow"]
+    assert plan.parts_in(written) == [f"{written}/0.arrow", f"{written}/1.arrow"]
+
+
+def test_a_list_of_very_many_parts_is_made_from_lists_of_some():
+    plan = load_plan(config_with("questions/gsm/parts", 450))
+    folder = "results/rollouts/big/gsm/explore"
+    assert plan.listed_in(folder) == [f"{folder}/parts-{block}.arrow" for block in range(3)]
+    blocks = [plan.listed_in_block(folder, block) for block in range(3)]
+    assert list(map(len, blocks)) == [200, 200, 50]
+    assert blocks[2][-1] == f"{folder}/449.rejects.arrow"
+    few = load_plan(config_with("questions/gsm/parts", 2))
+    assert few.listed_in(folder) == [f"{folder}/0.rejects.arrow", f"{folder}/1.rejects.arrow"]
 
 
 def test_who_reads_all_parts_is_given_one_path_however_many_there_are():
@@ -173,7 +177,7 @@ def test_who_reads_all_parts_is_given_one_path_however_many_there_are():
     ]
     assert len(plan.parts_in(f"results/grades/{rollouts}")) == 5000
     few = load_plan(config_with("questions/gsm/parts", 12)).report_inputs()
-    assert [path.replace("/0000.", "/00.") for path in plan.report_inputs()] == few
+    assert plan.report_inputs() == few
 
 
 def test_the_separation_of_a_student_that_is_its_own_teacher_is_read_once():
@@ -185,11 +189,10 @@ def test_the_separation_of_a_student_that_is_its_own_teacher_is_read_once():
 def test_paths_are_those_of_the_contract(plan):
     candidates = plan.candidates("main", "big")
     assert candidates == RolloutSet("big", "gsm", "explore")
-    assert plan.questions_parts("test") == "results/questions/test/0.arrow"
+    assert plan.questions_parts("test") == "results/questions/test/parts.arrow"
     assert plan.logprobs_parts("small", candidates) == "results/logprobs/small/full/big/gsm/explore/parts.arrow"
     assert logprobs_path("small", candidates, "11") == "results/logprobs/small/full/big/gsm/explore/11.arrow"
-    assert plan.sentences_path(candidates, "03") == "results/sentences/sentences/big/gsm/explore/03.arrow"
     assert ranking_path("main", candidates) == "results/ranking/main/big/gsm/explore.arrow"
     assert selection_path("main", candidates, "random") == "results/selection/main/big/gsm/explore/random.arrow"
     assert model_path("big") == "results/models/big/model.json"
-    assert plan.trace_parts(plan.traces("given")[1]) == "results/provenance/given/other/ready/test/answer/0.arrow"
+    assert plan.trace_parts(plan.traces("given")[1]) == "results/provenance/given/other/ready/test/answer/parts.arrow"

@@ -110,6 +110,11 @@ def test_the_tokens_of_a_part_are_those_that_its_responses_may_have():
     assert work == Work("score", 100 * 4 * (1024 + resources.PROMPT_TOKENS))
 
 
+def test_a_part_of_a_given_size_has_known_tokens_however_long_its_set_is():
+    plan = plan_with("questions/test/part_size", 30)
+    assert resources.scoring(plan, "full", ANSWERS).tokens == 30 * (1024 + resources.PROMPT_TOKENS)
+
+
 def test_a_set_of_unknown_length_has_unknown_tokens():
     plan = plan_with("questions/test/limit", None)
     assert resources.generating(plan, ANSWERS).tokens is None

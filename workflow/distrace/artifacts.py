@@ -9,6 +9,8 @@ A node opens each of its inputs once, and says which input must have been made f
     written = open_artifact(rollouts, kinds.ROLLOUTS)
     cut = open_artifact(sentences, kinds.SENTENCES, made_from=written)
     cut.read("rollout_id", "start", "end")
+
+What is cut into parts is read through their list (`parts.py`).
 """
 
 import json
@@ -83,61 +85,19 @@ def open_artifact(path: str | Path, kind: Kind | None = None, made_from: Artifac
     return found
 
 
-@dataclass(frozen=True)
-class Parts:
-    """All parts of an artifact, by the list of them; each is opened when its turn comes, so that few are in memory."""
-
-    path: Path
-    kind: Kind
-    fingerprint: str
-    rows: int
-    listed: list[tuple[str, str]]  # name and fingerprint of each part, in order
-
-    def __iter__(self) -> Iterator[Artifact]:
-        """Yield the parts, opened; raise DistraceError if one is not the one that was listed."""
-        for name, fingerprint in self.listed:
-            path = self.path.with_name(f"{name}.arrow")
-            if not path.is_file():
-                raise DistraceError(f"{path}: no such file, but {self.path} lists it; delete {self.path} and run again")
-            part = open_artifact(path, self.kind)
-            if part.fingerprint != fingerprint:
-                raise DistraceError(
-                    f"{part.path} is {part.fingerprint}, but {self.path} lists {fingerprint}; "
-                    f"delete {self.path} and run again"
-                )
-            yield part
-
-    def read(self, *columns: str) -> pl.DataFrame:
-        """Return the columns named, or all, of all parts as one frame; for few columns, or few rows."""
-        return pl.concat([part.read(*columns) for part in self])
-
-
-def part_names(count: int) -> list[str]:
-    """Return the names of so many parts: numbers from 0, all of the same length."""
-    return [str(part).zfill(len(str(count - 1))) for part in range(count)]
-
-
-def open_parts(path: str | Path, kind: Kind) -> Parts:
-    """Return the parts of an artifact by the list that the `parts` node wrote at `path`, or the one part at `path`."""
-    opened = open_artifact(path)
-    if opened.kind != kinds.PARTS.name:
-        _require_form(path, opened.kind, FORMAT_VERSION, kind.name)
-        return Parts(opened.path, kind, opened.fingerprint, opened.rows, [(opened.path.stem, opened.fingerprint)])
-    if opened.identity["of"] != kind.name:
-        raise DistraceError(f"{path}: lists parts of kind {opened.identity['of']!r}; expected {kind.name!r}")
-    table = opened.read()
-    listed = list(table.select("part", "fingerprint").iter_rows())
-    return Parts(opened.path, kind, opened.fingerprint, int(table["rows"].sum()), listed)
-
-
-def fingerprints(inputs: Iterable[Artifact | Parts]) -> list[str]:
-    """Return the fingerprints of the inputs, in order."""
-    return [opened.fingerprint for opened in inputs]
-
-
 def fingerprint_of(kind: Kind, identity: Mapping[str, Any]) -> str:
     """Return the fingerprint of an artifact of this kind with this identity."""
     return digest({"kind": kind.name, "version": FORMAT_VERSION, "identity": identity})
+
+
+def is_written(path: Path, kind: Kind, identity: Mapping[str, Any], with_rejects: bool = False) -> bool:
+    """Return whether the artifact with this identity is at `path` already, beside it its rejects if it has any."""
+    fingerprint = fingerprint_of(kind, identity)
+    try:
+        of = open_artifact(rejects_path(path), kinds.REJECTS).identity.get("of") if with_rejects else fingerprint
+        return open_artifact(path, kind).fingerprint == of == fingerprint
+    except DistraceError:
+        return False
 
 
 def write(path: Path, kind: Kind, rows: pl.DataFrame | Iterable[Mapping[str, Any]], identity: Mapping[str, Any]) -> str:

@@ -1,25 +1,32 @@
 """Run a node from the command line: its function's parameters are the options.
 
 An option of type `Path` takes one path, `list[Path]` any number; dataclasses, other lists and dicts are read from JSON.
-So a rule's shell command and a notebook call the same function with the same names.
+So a rule's shell command and a notebook call the same function with the same names. A node whose function is about one
+part of a set is run on all of them (`run_each_part`): its artifacts are then the lists of parts.
 """
 
 import argparse
+import contextlib
 import dataclasses
+import functools
 import inspect
 import json
 import logging
+import multiprocessing
 import sys
 import types
 import typing
-from collections.abc import Callable
-from contextlib import nullcontext
+from collections.abc import Callable, Iterable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
 from distrace.errors import DistraceError
 from distrace.gpus import take_gpus
 from distrace.one_writer import one_writer
+from distrace.parts import open_parts, write_list
+
+log = logging.getLogger(__name__)
 
 
 def run(node: Callable[..., None], alone: bool = False) -> None:
@@ -28,19 +35,68 @@ def run(node: Callable[..., None], alone: bool = False) -> None:
     With `alone`, no other job that writes the same `out` runs meanwhile, nor any other on the GPUs that it computes on;
     the option `--gpus` says how many it takes.
     """
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"[{_name(node)}] %(message)s")
-    for noisy in ("httpx", "httpx2", "datasets", "transformers"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    _log_as(_name(node))
     parser = _parser(node)
     if alone:
         parser.add_argument("--gpus", type=int, default=0, help="GPUs to compute on")
     arguments = vars(parser.parse_args())
+    take_gpus(arguments.pop("gpus", 0))
+    with one_writer(arguments["out"]) if alone else contextlib.nullcontext():
+        _call(node, **arguments)
+
+
+def run_each_part(node: Callable[..., None]) -> None:
+    """Call `node` on each part of the sets whose lists the command line gives, and list at `--out` what it wrote.
+
+    Every option of type `Path` is the list of the parts of an artifact, or its only part. A part that is there as it
+    would be written is left alone, so a set that grew costs what is new. `--threads` parts are worked on at once.
+    """
+    _log_as(_name(node))
+    parser = _parser(node)
+    parser.add_argument("--threads", type=int, default=1)
+    arguments = vars(parser.parse_args())
+    _call(_each_part, node, arguments.pop("threads"), arguments.pop("out"), arguments)
+
+
+def _each_part(node: Callable[..., None], threads: int, out: Path, arguments: dict[str, Any]) -> None:
+    lists = {name: open_parts(value) for name, value in arguments.items() if isinstance(value, Path)}
+    numbered = [len(parts.listed) for parts in lists.values()]
+    if len(set(numbered)) != 1:
+        raise DistraceError(f"the inputs {[str(parts.path) for parts in lists.values()]} have {numbered} parts")
+    jobs = []
+    for parts in zip(*lists.values(), strict=True):
+        paths = dict(zip(lists, [part.path for part in parts], strict=True))
+        jobs.append(functools.partial(node, **arguments | paths, out=out.with_name(parts[0].path.name)))
+    _run_all(jobs, threads, _name(node))
+    write_list([job.keywords["out"] for job in jobs], out)
+
+
+def _run_all(jobs: list[functools.partial[None]], threads: int, name: str) -> None:
+    """Call all functions, in so many processes, with a line about each tenth of them."""
+    said = max(1, len(jobs) // 10)
+    with contextlib.ExitStack() as stack:
+        done: Iterable[None] = (job() for job in jobs)
+        if min(threads, len(jobs)) > 1:
+            # Spawned, since polars has threads, which a fork would leave locked.
+            context = multiprocessing.get_context("spawn")
+            executor = ProcessPoolExecutor(min(threads, len(jobs)), context, _log_as, (name,))
+            done = stack.enter_context(executor).map(functools.partial.__call__, jobs)
+        for number, _ in enumerate(done, start=1):
+            if number % said == 0 and len(jobs) > 1:
+                log.info("%d of %d parts", number, len(jobs))
+
+
+def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None:
     try:
-        take_gpus(arguments.pop("gpus", 0))
-        with one_writer(arguments["out"]) if alone else nullcontext():
-            node(**arguments)
+        function(*positional, **named)
     except DistraceError as error:
         sys.exit(f"error: {error}")
+
+
+def _log_as(name: str) -> None:
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"[{name}] %(message)s")
+    for noisy in ("httpx", "httpx2", "datasets", "transformers"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
 
 
 def _name(node: Callable[..., None]) -> str:

@@ -112,6 +112,7 @@ def _wrong_references(config: Config) -> Complaints:
     yield from _unknown({"splitters": SPLITTERS}, "splitters", "splitter", config["splitter"])
     for name, questions in config["questions"].items():
         yield from _exactly_one(f"questions.{name}.source", questions["source"], ["file", "hub", "world"])
+        yield from _wrong_cut(f"questions.{name}", questions)
         yield from _wrong_pattern(f"questions.{name}.grader.pattern", questions["grader"]["pattern"])
     for name, model in config["models"].items():
         yield from _unknown({"engines": ENGINES}, "engines", f"models.{name}.engine", model["engine"])
@@ -125,6 +126,13 @@ def _wrong_references(config: Config) -> Complaints:
     for name, training in config["training"].items():
         if training["batch_size"] % training["micro_batch_size"]:
             yield f"training.{name}: batch_size must be a multiple of micro_batch_size"
+
+
+def _wrong_cut(where: str, questions: dict[str, Any]) -> Complaints:
+    if questions["parts"] and questions["part_size"]:
+        yield f"{where}: give `parts` or `part_size`, not both"
+    if questions["part_size"] and questions["source"]["hub"] and not questions["limit"]:
+        yield f"{where}: hub data with a `part_size` need a `limit`, so that the parts can be counted beforehand"
 
 
 def _wrong_pattern(where: str, pattern: str | None) -> Complaints:

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from distrace.artifacts import part_names
 from distrace.config import Config, complete, distilled_names
+from distrace.parts import LIST, part_names
+from distrace.questions import Cut, Questions, count_parts, part_digests
 from distrace.settings import Execution, ModelSettings, Sampling, Training
 from distrace.text.prompts import format_text
 
 RESULTS = "results"
+MOST_LISTED = 200  # parts that one list is made from: Snakemake prints them all where their job fails
 FLOAT32 = "@float32"  # after the name of a model: the same model, run in float32
 _FIXED_DTYPE = ("server",)  # engines that cannot run a model in another number format
 
@@ -110,9 +112,34 @@ class Plan:
         config = self.config["models"][name]
         return dict(config["source"]) | ({"served": config["server"]["model"]} if config["server"] else {})
 
+    def questions(self, name: str) -> Questions:
+        """Return where a set of questions comes from; the config's seed counts for those of the world alone."""
+        settings = self.config["questions"][name]
+        return _pick(Questions, settings | {"seed": self.config["seed"] if settings["source"]["world"] else 0})
+
+    def cut(self, questions: str) -> Cut:
+        """Return how a set of questions is cut into parts."""
+        return _pick(Cut, self.config["questions"][questions])
+
+    @cached_property
+    def parts(self) -> dict[str, list[str]]:
+        """The names of the parts of each set of questions; files are read for it where a `part_size` is given."""
+        return {
+            name: part_names(count_parts(self.questions(name), self.cut(name))) for name in self.config["questions"]
+        }
+
+    def part_digests(self, questions: str) -> dict[str, str]:
+        """Return, for each part of a set of questions, a digest of what its questions are made from; files are read."""
+        digests = part_digests(self.questions(questions), self.cut(questions))
+        return dict(zip(self.parts[questions], digests, strict=True))
+
+    def is_imported(self, sampling: str) -> bool:
+        """Return whether a sampling takes responses from a file."""
+        return bool(self.config["sampling"][sampling]["responses"])
+
     def samplings(self, imported: bool) -> list[str]:
         """Return the names of the samplings that import responses from a file, or of those that run a model."""
-        return [name for name, sampling in self.config["sampling"].items() if bool(sampling["responses"]) == imported]
+        return [name for name in self.config["sampling"] if self.is_imported(name) == imported]
 
     def sampling(self, name: str) -> Sampling:
         """Return how responses are drawn, with the seed of the config."""
@@ -230,39 +257,52 @@ class Plan:
         return [model.name for model in self.distilled.values() if model.run == run]
 
     def parts_in(self, folder: str) -> list[str]:
-        """Return the paths of all parts in a folder whose name ends in a set of questions or in a rollout set."""
-        kind, *names = folder.removeprefix(f"{RESULTS}/").split("/")
-        questions = names[-1] if kind == "questions" else names[-2]
-        return [f"{folder}/{part}.arrow" for part in part_names(self.config["questions"][questions]["parts"])]
+        """Return the paths of all parts in a folder whose name ends in a rollout set."""
+        return [f"{folder}/{part}.arrow" for part in self.parts[folder.split("/")[-2]]]
 
-    def _parts_of(self, folder: str) -> str:
-        """Return the path of the list of the parts in a folder, or of the part where there is one alone."""
-        parts = self.parts_in(f"{RESULTS}/{folder}")
-        return parts[0] if len(parts) == 1 else f"{RESULTS}/{folder}/parts.arrow"
+    def listed_in(self, folder: str) -> list[str]:
+        """Return what the list of a folder's parts is made from: their rejects or, of very many, lists of some."""
+        parts = self.parts[folder.split("/")[-2]]
+        if len(parts) <= MOST_LISTED:
+            return [f"{folder}/{part}.rejects.arrow" for part in parts]
+        return [f"{folder}/parts-{block}.arrow" for block in range(-(-len(parts) // MOST_LISTED))]
+
+    def listed_in_block(self, folder: str, block: int) -> list[str]:
+        """Return the rejects of those parts in a folder that a list of some of them is made from."""
+        parts = self.parts[folder.split("/")[-2]][block * MOST_LISTED : (block + 1) * MOST_LISTED]
+        return [f"{folder}/{part}.rejects.arrow" for part in parts]
 
     def questions_parts(self, questions: str) -> str:
-        """Return the path of the parts of a set of questions."""
-        return self._parts_of(f"questions/{questions}")
+        """Return the path of the list of the parts of a set of questions."""
+        return f"{RESULTS}/questions/{questions}/{LIST}"
 
     def rollouts_parts(self, kind: str, rollouts: RolloutSet) -> str:
         """Return the path of the parts of an artifact of a rollout set: `rollouts`, `grades` or `truth`."""
-        return self._parts_of(f"{kind}/{rollouts.folder}")
+        folder = f"{RESULTS}/{kind}/{rollouts.folder}"
+        by_part = kind == "rollouts" and not self.is_imported(rollouts.sampling)
+        return self._list_or_part(folder) if by_part else f"{folder}/{LIST}"
+
+    def written_rollouts(self, rollouts: RolloutSet, part: str) -> str:
+        """Return the path of what changes if a part of a rollout set does, and is small: its rejects, or the list."""
+        name = LIST if self.is_imported(rollouts.sampling) else f"{part}.rejects.arrow"
+        return f"{RESULTS}/rollouts/{rollouts.folder}/{name}"
 
     def sentences_parts(self, rollouts: RolloutSet) -> str:
-        """Return the path of the parts of a rollout set's sentences."""
-        return self._parts_of(f"sentences/{self.config['splitter']}/{rollouts.folder}")
-
-    def sentences_path(self, rollouts: RolloutSet, part: str) -> str:
-        """Return the path of one part of the sentences of a rollout set."""
-        return f"{RESULTS}/sentences/{self.config['splitter']}/{rollouts.folder}/{part}.arrow"
+        """Return the path of the list of the parts of a rollout set's sentences."""
+        return f"{RESULTS}/sentences/{self.config['splitter']}/{rollouts.folder}/{LIST}"
 
     def logprobs_parts(self, scorer: str, rollouts: RolloutSet) -> str:
         """Return the path of the parts of a rollout set's log-probs under a scorer, in context `full`."""
-        return self._parts_of(f"logprobs/{scorer}/full/{rollouts.folder}")
+        return self._list_or_part(f"{RESULTS}/logprobs/{scorer}/full/{rollouts.folder}")
+
+    def _list_or_part(self, folder: str) -> str:
+        """Return the path of the list of parts that have jobs of their own or, where there is only one, of the part."""
+        parts = self.parts_in(folder)
+        return parts[0] if len(parts) == 1 else f"{folder}/{LIST}"
 
     def trace_parts(self, trace: Trace) -> str:
-        """Return the path of the parts of a trace's labelled sentences."""
-        return self._parts_of(f"provenance/{trace.folder}")
+        """Return the path of the list of the parts of a trace's labelled sentences."""
+        return f"{RESULTS}/provenance/{trace.folder}/{LIST}"
 
     def float32_check_path(self, trace: Trace) -> str | None:
         """Return the path of the float32 check of a trace's first part; None if nothing is checked."""
@@ -274,7 +314,7 @@ class Plan:
         """Return the lists of the parts of a trace's separation: one each for teacher, student and distilled model."""
         authors = (trace.teacher, self.config["runs"][trace.run]["student"], trace.rollouts.author)
         sets = [RolloutSet(author, trace.rollouts.questions, trace.rollouts.sampling) for author in authors]
-        return [self._parts_of(f"separation/{trace.run}/{trace.teacher}/{s.folder}") for s in dict.fromkeys(sets)]
+        return [f"{RESULTS}/separation/{trace.run}/{trace.teacher}/{s.folder}/{LIST}" for s in dict.fromkeys(sets)]
 
     def report_inputs(self) -> list[str]:
         """Return the paths of all artifacts that the report reads or counts, each once."""

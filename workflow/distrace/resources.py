@@ -181,11 +181,18 @@ def _questions(plan: Plan, name: str) -> int | None:
 
 def _tokens(plan: Plan, rollouts: RolloutSet) -> float | None:
     """Return how many tokens the responses of one part have at most, with their prompts; None if that is not known."""
-    questions, sampling = _questions(plan, rollouts.questions), plan.config["sampling"][rollouts.sampling]
-    if questions is None or sampling["responses"]:
+    sampling = plan.config["sampling"][rollouts.sampling]
+    in_part = _questions_in_part(plan, rollouts.questions)
+    if in_part is None or sampling["responses"]:
         return None
-    in_part = math.ceil(questions / len(plan.parts_in(f"results/questions/{rollouts.questions}")))
     return float(in_part * sampling["samples"] * (sampling["max_tokens"] + PROMPT_TOKENS))
+
+
+def _questions_in_part(plan: Plan, name: str) -> int | None:
+    size, questions = plan.config["questions"][name]["part_size"], _questions(plan, name)
+    if size:
+        return int(min(size, questions or size))
+    return None if questions is None else math.ceil(questions / len(plan.parts[name]))
 
 
 # What it asks for

@@ -41,6 +41,19 @@ def read_rows(path: Path) -> Iterator[Row | BadRow]:
         raise DistraceError(f"{path}: cannot read {path.suffix!r}; known: .jsonl, .json, {', '.join(_READERS)}")
 
 
+def raw_rows(path: Path) -> Iterator[bytes]:
+    """Yield the rows of a file in order, as bytes that change if the row does; JSON Lines are not parsed for it.
+
+    Raises DistraceError like `read_rows`.
+    """
+    if path.suffix == ".jsonl" and path.is_file():
+        with path.open("rb") as lines:
+            yield from (line.strip() for line in lines if line.strip())
+        return
+    for row in read_rows(path):
+        yield repr(row).encode()
+
+
 def file_digest(path: Path) -> str:
     """Return the SHA-256 of a file's bytes, as 64 hexadecimal digits."""
     with path.open("rb") as source:

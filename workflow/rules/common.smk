@@ -3,6 +3,7 @@ import re
 import shlex
 import sys
 from dataclasses import asdict
+from functools import cache
 from math import inf
 from os import environ
 from pathlib import Path
@@ -30,6 +31,7 @@ environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 try:
     plan = planning.load_plan(config)
+    parts_of_questions = plan.parts
 except DistraceError as error:
     raise WorkflowError(str(error))
 
@@ -96,6 +98,19 @@ def thresholds(wildcards):
 # Models and what they run on
 
 
+# Of thousands of jobs few differ in these, and a plan asks for them several times a job.
+model_config = cache(plan.model_config)
+settings_of = cache(lambda model: as_json(plan.model_settings(model)))
+sampling_of = cache(lambda sampling: as_json(plan.sampling(sampling)))
+execution = cache(lambda model, gpus: as_json(plan.execution(model, gpus)))
+gpus_asked = cache(lambda model: resources_of.gpus(plan, model, LARGE))
+memory_asked = cache(lambda model, work: resources_of.mem_mb(plan, model, work, gpus_asked(model)))
+minutes_asked = cache(lambda model, work: resources_of.minutes(plan, model, work, gpus_asked(model)))
+scoring = cache(lambda context, rollouts: resources_of.scoring(plan, context, rollouts))
+generating = cache(lambda rollouts: resources_of.generating(plan, rollouts))
+part_digests = cache(plan.part_digests)
+
+
 def takes_recorded(wildcards):
     """Return whether a scoring job takes log-probs that were recorded, so that no model runs."""
     return "scorer" in wildcards.keys() and plan.takes_recorded(wildcards.scorer, wildcards.author, wildcards.context)
@@ -104,21 +119,21 @@ def takes_recorded(wildcards):
 def of_model(wildcard, key):
     """Return a function: a key of the config of the job's model, whose name that wildcard holds."""
     without_model = {"engine": None, "threads": 1}
-    return lambda w: without_model[key] if takes_recorded(w) else plan.model_config(w[wildcard])[key]
+    return lambda w: without_model[key] if takes_recorded(w) else model_config(w[wildcard])[key]
 
 
 def work_of(wildcards):
     """Return what a job does with its model: it scores, generates or trains."""
     if "scorer" in wildcards.keys():
-        return resources_of.scoring(plan, wildcards.context, rollout_set(wildcards))
+        return scoring(wildcards.context, rollout_set(wildcards))
     if "author" in wildcards.keys():
-        return resources_of.generating(plan, rollout_set(wildcards))
+        return generating(rollout_set(wildcards))
     return resources_of.training(plan, wildcards.model)
 
 
 def gpus_of(wildcard):
     """Return a function: how many GPUs the job of a model asks for; none if it loads no weights."""
-    return lambda w: 0 if takes_recorded(w) else resources_of.gpus(plan, w[wildcard], LARGE)
+    return lambda w: 0 if takes_recorded(w) else gpus_asked(w[wildcard])
 
 
 def model_resources(wildcard):
@@ -127,14 +142,13 @@ def model_resources(wildcard):
     Memory and time grow with the attempt, for jobs that were killed for want of either. A cluster grants the GPUs of a
     job on one node.
     """
-    gpus = gpus_of(wildcard)
 
     def estimated(estimate, without_model):
-        return lambda w: without_model if takes_recorded(w) else estimate(plan, w[wildcard], work_of(w), gpus(w))
+        return lambda w: without_model if takes_recorded(w) else estimate(w[wildcard], work_of(w))
 
-    memory, minutes = estimated(resources_of.mem_mb, 2000), estimated(resources_of.minutes, 60)
+    memory, minutes = estimated(memory_asked, 2000), estimated(minutes_asked, 60)
     return {
-        "gpu": gpus,
+        "gpu": gpus_of(wildcard),
         "nodes": 1,
         "mem_mb": lambda w, attempt: attempt * memory(w),
         "runtime": lambda w, attempt: attempt * minutes(w),
@@ -146,17 +160,36 @@ def engine_resources(wildcard):
 
     Resources, not params: a change makes nothing stale. vLLM may have a Python of its own (docs/engines.md).
     """
-    engine, gpus = of_model(wildcard, "engine"), gpus_of(wildcard)
+    gpus = gpus_of(wildcard)
     return model_resources(wildcard) | {
-        "execution": lambda w: as_json(plan.execution(w[wildcard], gpus(w))),
-        "python": lambda w: environ.get("DISTRACE_VLLM_PYTHON", "python") if engine(w) == "vllm" else "python",
+        "execution": lambda w: execution(w[wildcard], gpus(w)),
+        "python": by_engine(wildcard, vllm=environ.get("DISTRACE_VLLM_PYTHON", "python"), other="python"),
     }
 
 
 def engine_environment(wildcard):
-    """Return a function: the conda environment of the job's engine."""
+    """Return the conda environment of the job's engine, or a function that does."""
+    return by_engine(wildcard, vllm="../../envs/vllm.yaml", other="../../envs/distrace.yaml")
+
+
+def by_engine(wildcard, vllm, other):
+    """Return a function of a job's wildcards; without vLLM in the config just the value, which costs no time a job."""
+    if not any(model["engine"] == "vllm" for model in plan.config["models"].values()):
+        return other
     engine = of_model(wildcard, "engine")
-    return lambda w: f"../../envs/{'vllm' if engine(w) == 'vllm' else 'distrace'}.yaml"
+    return lambda w: vllm if engine(w) == "vllm" else other
+
+
+# Nodes that run no model, and take all parts of a set
+
+
+def parts_at_once(wildcards):
+    """Return how many parts of the job's set are worked on at once."""
+    return min(8, len(parts_of_questions[wildcards.questions]))
+
+
+def memory_of_parts(wildcards, threads, attempt):
+    return attempt * (2000 + 1000 * threads)
 
 
 # Inputs that are more than one path with wildcards
@@ -164,16 +197,14 @@ def engine_environment(wildcard):
 
 def parts_of(kind):
     """Return an input function: the list of the parts of an artifact of the job's rollout set."""
+    if kind == "sentences":
+        return lambda w: plan.sentences_parts(rollout_set(w))
     return lambda w: plan.rollouts_parts(kind, rollout_set(w))
-
-
-def sentences_of(wildcards):
-    return plan.sentences_path(rollout_set(wildcards), wildcards.part)
 
 
 def traced_logprobs(role):
     """Return an input function: the job's log-probs under the teacher, student or distilled model of its trace."""
-    return lambda w: planning.logprobs_path(plan.scorers(trace(w))[role], rollout_set(w), w.part)
+    return lambda w: plan.logprobs_parts(plan.scorers(trace(w))[role], rollout_set(w))
 
 
 def checked_logprobs(in_float32):
@@ -219,20 +250,24 @@ def model_files(wildcards):
 # Options that depend on the job
 
 
-def questions_settings(wildcards):
-    settings = plan.config["questions"][wildcards.questions]
-    columns = {key: settings[key] for key in ("source", "question", "answer", "solution", "skip", "limit")}
-    return as_json(columns | {"seed": plan.config["seed"] if settings["source"]["world"] else 0})
-
-
 def styles(wildcards):
     """Return the styles of the world that the teacher and the student of a trace were trained on."""
     return as_json({"teacher": plan.style_of(wildcards.teacher), "student": plan.style_of(student_of(wildcards))})
+
+
+def logprobs_options(wildcards):
+    """Return the options of a scoring job that depend on its scorer and its context."""
+    found = f"--settings {shlex.quote(settings_of(wildcards.scorer))}"
+    if takes_recorded(wildcards):
+        found += " --own-logprobs recorded"
+    if wildcards.context.startswith("window"):
+        found += f" --sentences {Path(plan.sentences_parts(rollout_set(wildcards))).parent}/{wildcards.part}.arrow"
+    return found
 
 
 def author_of_tokens(wildcards):
     """Return the options of a job that imports tokens: their author's card and settings."""
     if not plan.config["sampling"][wildcards.sampling]["responses"]["token_ids"]:
         return ""
-    settings = shlex.quote(as_json(plan.model_settings(wildcards.author)))
+    settings = shlex.quote(settings_of(wildcards.author))
     return f"--model {planning.model_path(wildcards.author)} --model-settings {settings}"

@@ -4,9 +4,10 @@
 rule logprobs:
     input:
         model=lambda w: planning.model_path(w.scorer),
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        questions="results/questions/{questions}/{part}.arrow",
-        sentences=lambda w: sentences_of(w) if w.context.startswith("window") else [],
+        rollouts=lambda w: plan.written_rollouts(rollout_set(w), w.part),
+        # Where the questions of a part change, its rollouts do.
+        questions=ancient("results/questions/{questions}/parts.arrow"),
+        sentences=lambda w: parts_of("sentences")(w) if w.context.startswith("window") else [],
     output:
         logprobs=f"results/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.arrow",
         rejects=f"results/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.rejects.arrow",
@@ -18,12 +19,12 @@ rule logprobs:
     resources:
         **engine_resources("scorer"),
     params:
-        settings=lambda w: as_json(plan.model_settings(w.scorer)),
-        sentences=lambda w, input: f"--sentences {input.sentences}" if input.sentences else "",
-        recorded=lambda w: "--own-logprobs recorded" if takes_recorded(w) else "",
+        options=logprobs_options,
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
+        questions="results/questions/{questions}/{part}.arrow",
         version=NODE_VERSIONS["logprobs"],
     shell:
-        "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} --rollouts {input.rollouts} "
-        "--questions {input.questions} {params.sentences} {params.recorded} --settings {params.settings:q} "
+        "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} --rollouts {params.rollouts} "
+        "--questions {params.questions} {params.options} "
         "--context {wildcards.context} --execution {resources.execution:q} --gpus {resources.gpu} "
         "--out {output.logprobs} 2>&1 | tee {log}"

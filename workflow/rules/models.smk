@@ -62,7 +62,7 @@ rule finetune:
     resources:
         **model_resources("model"),
     params:
-        settings=lambda w: as_json(plan.model_settings(w.model)),
+        settings=lambda w: settings_of(w.model),
         training=lambda w: as_json(plan.training(w.model)),
         selected=lambda w, input: (
             f"--rollouts {input.rollouts} --selection {input.selection}" if "selection" in input.keys() else ""

@@ -3,31 +3,33 @@
 
 rule provenance:
     input:
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        sentences=sentences_of,
+        rollouts=parts_of("rollouts"),
+        sentences=parts_of("sentences"),
         teacher=traced_logprobs("teacher"),
         student=traced_logprobs("student"),
         distilled=traced_logprobs("distilled"),
     output:
-        provenance=f"results/provenance/{TRACE_PART}.arrow",
-        rejects=f"results/provenance/{TRACE_PART}.rejects.arrow",
+        f"results/provenance/{TRACE}/parts.arrow",
     log:
-        f"logs/provenance/{TRACE_PART}.log",
+        f"logs/provenance/{TRACE}.log",
     conda:
         "../../envs/distrace.yaml"
+    threads: parts_at_once
+    resources:
+        mem_mb=memory_of_parts,
     params:
         thresholds=thresholds,
         version=source_digest("nodes.provenance"),
     shell:
         "python -m distrace.nodes.provenance --rollouts {input.rollouts} --sentences {input.sentences} "
         "--teacher {input.teacher} --student {input.student} --distilled {input.distilled} "
-        "--thresholds {params.thresholds:q} --out {output.provenance} 2>&1 | tee {log}"
+        "--thresholds {params.thresholds:q} --threads {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule float32_check:
     input:
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        sentences=sentences_of,
+        rollouts=lambda w: plan.written_rollouts(rollout_set(w), w.part),
+        sentences=parts_of("sentences"),
         own=checked_logprobs(in_float32=False),
         float32=checked_logprobs(in_float32=True),
     output:
@@ -38,10 +40,12 @@ rule float32_check:
     conda:
         "../../envs/distrace.yaml"
     params:
+        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
+        sentences=lambda w, input: f"{Path(input.sentences).parent}/{w.part}.arrow",
         thresholds=thresholds,
         version=source_digest("nodes.float32_check"),
     shell:
-        "python -m distrace.nodes.float32_check --rollouts {input.rollouts} --sentences {input.sentences} "
+        "python -m distrace.nodes.float32_check --rollouts {params.rollouts} --sentences {params.sentences} "
         "--own {input.own} --float32 {input.float32} --thresholds {params.thresholds:q} --out {output.checked} "
         "2>&1 | tee {log}"
 

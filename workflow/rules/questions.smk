@@ -1,20 +1,19 @@
-# Questions, from a file, a hub data set or the world.
+# Questions, from a file, a hub data set or the world; one job writes all parts of a set.
 
 
 rule questions:
     input:
         source=lambda w: plan.config["questions"][w.questions]["source"]["file"] or [],
     output:
-        questions="results/questions/{questions}/{part}.arrow",
-        rejects="results/questions/{questions}/{part}.rejects.arrow",
+        "results/questions/{questions}/parts.arrow",
     log:
-        "logs/questions/{questions}/{part}.log",
+        "logs/questions/{questions}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
-        settings=questions_settings,
-        parts=lambda w: plan.config["questions"][w.questions]["parts"],
+        settings=lambda w: as_json(plan.questions(w.questions)),
+        cut=lambda w: as_json(plan.cut(w.questions)),
         version=NODE_VERSIONS["questions"],
     shell:
-        "python -m distrace.nodes.questions --settings {params.settings:q} --part {wildcards.part} "
-        "--parts {params.parts} --out {output.questions} 2>&1 | tee {log}"
+        "python -m distrace.nodes.questions --settings {params.settings:q} --cut {params.cut:q} --out {output} "
+        "2>&1 | tee {log}"

@@ -4,7 +4,8 @@
 rule rollouts:
     input:
         model="results/models/{author}/model.json",
-        questions="results/questions/{questions}/{part}.arrow",
+        # Not the list but params.made_from tells whether the questions of the part are others.
+        questions=ancient("results/questions/{questions}/parts.arrow"),
     output:
         rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
@@ -18,11 +19,13 @@ rule rollouts:
     resources:
         **engine_resources("author"),
     params:
-        settings=lambda w: as_json(plan.model_settings(w.author)),
-        sampling=lambda w: as_json(plan.sampling(w.sampling)),
+        questions="results/questions/{questions}/{part}.arrow",
+        made_from=lambda w: part_digests(w.questions)[w.part],
+        settings=lambda w: settings_of(w.author),
+        sampling=lambda w: sampling_of(w.sampling),
         version=NODE_VERSIONS["rollouts"],
     shell:
-        "{resources.python:q} -m distrace.nodes.rollouts --model {input.model} --questions {input.questions} "
+        "{resources.python:q} -m distrace.nodes.rollouts --model {input.model} --questions {params.questions} "
         "--settings {params.settings:q} --sampling {params.sampling:q} --execution {resources.execution:q} "
         "--gpus {resources.gpu} --out {output.rollouts} 2>&1 | tee {log}"
 
@@ -31,12 +34,11 @@ rule imported_rollouts:
     input:
         responses=lambda w: plan.config["sampling"][w.sampling]["responses"]["file"],
         model=lambda w: planning.model_path(w.author) if author_of_tokens(w) else [],
-        questions="results/questions/{questions}/{part}.arrow",
+        questions="results/questions/{questions}/parts.arrow",
     output:
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
+        f"results/rollouts/{ROLLOUT_SET}/parts.arrow",
     log:
-        f"logs/rollouts/{ROLLOUT_PART}.log",
+        f"logs/rollouts/{ROLLOUT_SET}.log",
     wildcard_constraints:
         sampling=names(plan.samplings(imported=True)),
     conda:
@@ -47,40 +49,45 @@ rule imported_rollouts:
         version=NODE_VERSIONS["rollouts"],
     shell:
         "python -m distrace.nodes.imported_rollouts --author {wildcards.author} --questions {input.questions} "
-        "--settings {params.settings:q} {params.author} --out {output.rollouts} 2>&1 | tee {log}"
+        "--settings {params.settings:q} {params.author} --out {output} 2>&1 | tee {log}"
 
 
 rule sentences:
     input:
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
+        rollouts=parts_of("rollouts"),
     output:
-        f"results/sentences/{{splitter}}/{ROLLOUT_PART}.arrow",
+        f"results/sentences/{{splitter}}/{ROLLOUT_SET}/parts.arrow",
     log:
-        f"logs/sentences/{{splitter}}/{ROLLOUT_PART}.log",
+        f"logs/sentences/{{splitter}}/{ROLLOUT_SET}.log",
     conda:
         "../../envs/distrace.yaml"
+    threads: parts_at_once
+    resources:
+        mem_mb=memory_of_parts,
     params:
         version=NODE_VERSIONS["sentences"],
     shell:
         "python -m distrace.nodes.sentences --rollouts {input.rollouts} --splitter {wildcards.splitter} "
-        "--out {output} 2>&1 | tee {log}"
+        "--threads {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule grades:
     input:
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        questions="results/questions/{questions}/{part}.arrow",
+        rollouts=parts_of("rollouts"),
+        questions="results/questions/{questions}/parts.arrow",
     output:
-        f"results/grades/{ROLLOUT_PART}.arrow",
+        f"results/grades/{ROLLOUT_SET}/parts.arrow",
     log:
-        f"logs/grades/{ROLLOUT_PART}.log",
+        f"logs/grades/{ROLLOUT_SET}.log",
     conda:
         "../../envs/distrace.yaml"
+    threads: parts_at_once
     resources:
+        mem_mb=memory_of_parts,
         runtime=120,
     params:
         grader=lambda w: as_json(plan.config["questions"][w.questions]["grader"]),
         version=source_digest("nodes.grades"),
     shell:
         "python -m distrace.nodes.grades --rollouts {input.rollouts} --questions {input.questions} "
-        "--grader {params.grader:q} --out {output} 2>&1 | tee {log}"
+        "--grader {params.grader:q} --threads {threads} --out {output} 2>&1 | tee {log}"

@@ -4,7 +4,7 @@
 rule ranking:
     input:
         rollouts=parts_of("rollouts"),
-        sentences=lambda w: plan.sentences_parts(rollout_set(w)),
+        sentences=parts_of("sentences"),
         teacher=lambda w: plan.logprobs_parts(w.author, rollout_set(w)),
         student=lambda w: plan.logprobs_parts(student_of(w), rollout_set(w)),
     output:

@@ -3,40 +3,45 @@
 
 rule truth:
     input:
-        rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
-        sentences=sentences_of,
+        rollouts=parts_of("rollouts"),
+        sentences=parts_of("sentences"),
     output:
-        f"results/truth/{ROLLOUT_PART}.arrow",
+        f"results/truth/{ROLLOUT_SET}/parts.arrow",
     log:
-        f"logs/truth/{ROLLOUT_PART}.log",
+        f"logs/truth/{ROLLOUT_SET}.log",
     conda:
         "../../envs/distrace.yaml"
+    threads: parts_at_once
+    resources:
+        mem_mb=memory_of_parts,
     params:
         version=source_digest("nodes.truth"),
     shell:
         "python -m distrace.nodes.truth --rollouts {input.rollouts} --sentences {input.sentences} "
-        "--out {output} 2>&1 | tee {log}"
+        "--threads {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule separation:
     input:
-        sentences=sentences_of,
-        truth=f"results/truth/{ROLLOUT_PART}.arrow",
+        sentences=parts_of("sentences"),
+        truth=f"results/truth/{ROLLOUT_SET}/parts.arrow",
         teacher=traced_logprobs("teacher"),
         student=traced_logprobs("student"),
     output:
-        separation=f"results/separation/{TRACE_PART}.arrow",
-        rejects=f"results/separation/{TRACE_PART}.rejects.arrow",
+        f"results/separation/{TRACE}/parts.arrow",
     log:
-        f"logs/separation/{TRACE_PART}.log",
+        f"logs/separation/{TRACE}.log",
     conda:
         "../../envs/distrace.yaml"
+    threads: parts_at_once
+    resources:
+        mem_mb=memory_of_parts,
     params:
         pair=styles,
         version=source_digest("nodes.separation"),
     shell:
         "python -m distrace.nodes.separation --sentences {input.sentences} --truth {input.truth} "
-        "--teacher {input.teacher} --student {input.student} --pair {params.pair:q} --out {output.separation} "
+        "--teacher {input.teacher} --student {input.student} --pair {params.pair:q} --threads {threads} --out {output} "
         "2>&1 | tee {log}"
 
 

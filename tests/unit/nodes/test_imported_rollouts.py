@@ -2,12 +2,14 @@ import json
 
 import pytest
 
-from builders import rejects_of, write_questions
+from builders import rejects_of, write_parts, write_questions
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
 from distrace.models import Card, write_card
+from distrace.nodes import imported_rollouts
 from distrace.nodes.imported_rollouts import Responses, write_imported
+from distrace.parts import open_parts
 from distrace.settings import ModelSettings
 from tiny import tiny_tokenizer
 
@@ -22,9 +24,9 @@ def imported(tmp_path):
     def run(rows: list, name: str = "source", author: str = "big", **columns) -> tuple[list[dict], list[dict]]:
         source = tmp_path / f"{name}.jsonl"
         source.write_text("\n".join(row if isinstance(row, str) else json.dumps(row) for row in rows))
-        questions = write_questions(tmp_path / "q.arrow", QUESTIONS)
+        questions = write_questions(tmp_path / "questions" / "0.arrow", QUESTIONS)
         out = tmp_path / "0.arrow"
-        write_imported(author, questions, Responses(str(source), **columns), out)
+        write_imported(author, questions, Responses(str(source), **columns), tmp_path / "parts.arrow")
         open_artifact(out).require_made_from(open_artifact(questions, kinds.QUESTIONS))
         return open_artifact(out, kinds.ROLLOUTS).read().to_dicts(), rejects_of(out)
 
@@ -64,10 +66,28 @@ def test_columns_are_named_and_questions_may_be_templates(imported):
     assert rejects == []
 
 
-def test_responses_to_the_questions_of_other_parts_are_left_to_them(imported):
+def test_responses_to_questions_of_no_part_are_left_out(imported):
     rows, rejects = imported([*both("x"), {"question": "3+3?", "response": "6"}])
     assert len(rows) == 2
     assert rejects == []
+
+
+def test_each_part_gets_the_responses_to_its_questions_in_the_order_of_the_file(tmp_path, monkeypatch):
+    # The file is laid out for the parts in several steps.
+    monkeypatch.setattr(imported_rollouts, "ROWS_AT_ONCE", 2)
+    asked = [write_questions(tmp_path / f"asked{part}.arrow", {f"{part}+1?": ""}) for part in range(3)]
+    source = tmp_path / "source.jsonl"
+    rows = [{"question": f"{row % 2}+1?", "response": f"response {row}"} for row in range(5)]
+    source.write_text("\n".join(map(json.dumps, rows)) + "\nnot JSON")
+    questions = write_parts(tmp_path / "questions", *asked)
+    write_imported("big", questions, Responses(str(source)), tmp_path / "parts.arrow")
+    parts = list(open_parts(tmp_path / "parts.arrow", kinds.ROLLOUTS))
+    texts = [part.read("text")["text"].to_list() for part in parts]
+    assert texts == [["response 0", "response 2", "response 4"], ["response 1", "response 3"], []]
+    reasons = [[reject["reason"] for reject in rejects_of(part.path)] for part in parts]
+    assert [len(found) for found in reasons] == [1, 1, 2]
+    assert reasons[2][1] == MISSING
+    assert list(tmp_path.glob(".import*")) == []
 
 
 def test_a_question_without_a_response_is_rejected(imported):
@@ -129,9 +149,9 @@ def with_tokens(tmp_path, author):
 
     def run(row: dict, **options) -> tuple[list[dict], list[str]]:
         (tmp_path / "source.jsonl").write_text(json.dumps({"question": "1+1?"} | row))
-        questions = write_questions(tmp_path / "q.arrow", {"1+1?": "2"})
+        questions = write_questions(tmp_path / "questions" / "0.arrow", {"1+1?": "2"})
         settings = Responses(str(tmp_path / "source.jsonl"), token_ids="ids", logprobs="values")
-        write_imported("big", questions, settings, tmp_path / "0.arrow", **author | options)
+        write_imported("big", questions, settings, tmp_path / "parts.arrow", **author | options)
         found = open_artifact(tmp_path / "0.arrow", kinds.ROLLOUTS).read().to_dicts()
         return found, [r["reason"] for r in rejects_of(tmp_path / "0.arrow") if r["reason"] != MISSING]
 

@@ -11,9 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import Parts, fingerprints, open_parts, write_with_rejects
+from distrace.artifacts import write_with_rejects
 from distrace.measures.leans import lean
 from distrace.measures.probabilities import with_probability
+from distrace.parts import Parts, fingerprints, open_parts
 from distrace.rejects import set_aside
 from distrace.sources import source_digest
 

@@ -34,9 +34,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 from distrace import command, kinds
 from distrace.artifacts import (
     Artifact,
-    Parts,
     open_artifact,
-    open_parts,
     write,
     write_rejects,
     write_text,
@@ -45,6 +43,7 @@ from distrace.errors import BadRow, DistraceError
 from distrace.identity import canonical_json, digest
 from distrace.kept import keep, put_back
 from distrace.models import Card, folder_card, load_tokenizer, read_card, write_card
+from distrace.parts import Parts, open_parts
 from distrace.rejects import Reject, kept_and_rejected
 from distrace.settings import ModelSettings, Training
 from distrace.text.alignment import encode_prompt, encode_response

@@ -12,10 +12,11 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import Artifact, fingerprints, open_artifact, write_with_rejects
+from distrace.artifacts import Artifact, open_artifact, write_with_rejects
 from distrace.errors import DistraceError
 from distrace.measures.labels import ROLES, Thresholds, label_of
 from distrace.measures.probabilities import why_unknown, with_probability
+from distrace.parts import fingerprints
 from distrace.rejects import set_aside
 from distrace.sources import source_digest
 

@@ -12,8 +12,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, set_seed
 
 from distrace import command, kinds
-from distrace.artifacts import open_parts
 from distrace.models import folder_card, write_card
+from distrace.parts import open_parts
 
 END, PAD = "<|end|>", "<|pad|>"
 _MLP_RATIO = 3

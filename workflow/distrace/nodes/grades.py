@@ -1,13 +1,13 @@
 """The grades node: is each response right?
 
-Run by the workflow as `python -m distrace.nodes.grades --rollouts FILE --questions FILE --grader JSON --out FILE`.
+Run by the workflow as `python -m distrace.nodes.grades --rollouts PARTS --questions PARTS --grader JSON --out PARTS`.
 """
 
 from dataclasses import asdict
 from pathlib import Path
 
 from distrace import command, kinds
-from distrace.artifacts import open_artifact, write
+from distrace.artifacts import is_written, open_artifact, write
 from distrace.measures.grading import Grader, grade
 from distrace.sources import source_digest
 
@@ -16,6 +16,13 @@ def write_grades(rollouts: Path, questions: Path, grader: Grader, out: Path) -> 
     """Write a grade for each response of a part; only the answer, from `answer_start` on, is graded."""
     asked = open_artifact(questions, kinds.QUESTIONS)
     written = open_artifact(rollouts, kinds.ROLLOUTS, made_from=asked)
+    identity = {
+        "version": source_digest("nodes.grades"),
+        "rollouts": written.fingerprint,
+        "grader": asdict(grader),
+    }
+    if is_written(out, kinds.GRADES, identity):
+        return
     answers = dict(asked.read("question_id", "answer").iter_rows())
     rows = []
     for rollout_id, question_id, text, answer_start in written.read(
@@ -23,13 +30,8 @@ def write_grades(rollouts: Path, questions: Path, grader: Grader, out: Path) -> 
     ).iter_rows():
         result = grade(text[answer_start:], answers[question_id], grader)
         rows.append({"rollout_id": rollout_id, "question_id": question_id} | asdict(result))
-    identity = {
-        "version": source_digest("nodes.grades"),
-        "rollouts": written.fingerprint,
-        "grader": asdict(grader),
-    }
     write(out, kinds.GRADES, rows, identity)
 
 
 if __name__ == "__main__":
-    command.run(write_grades)
+    command.run_each_part(write_grades)

@@ -1,23 +1,29 @@
-"""The imported rollouts node: ready-made responses of an author, from a file.
+"""The imported rollouts node: ready-made responses of an author, from a file, in the parts of the questions.
+
+The file is read once, in bounded memory: responses wait for their part in a folder beside it.
 
 The file may also hold the tokens that the author sampled, and their log-probs. Then imported responses are used like
 those that the workflow samples itself, as written in the author's prompt format and settings in the config.
-Run by the workflow as `python -m distrace.nodes.imported_rollouts --author NAME --questions FILE --settings JSON
---out FILE`, with `--model FILE --model-settings JSON` of the author where tokens are imported.
+Run by the workflow as `python -m distrace.nodes.imported_rollouts --author NAME --questions PARTS --settings JSON
+--out PARTS`, with `--model FILE --model-settings JSON` of the author where tokens are imported.
 """
 
+import json
 import logging
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from distrace import command, kinds
-from distrace.artifacts import open_artifact, write_with_rejects
+from distrace.artifacts import Artifact, write_with_rejects
 from distrace.errors import BadRow, DistraceError
 from distrace.identity import short_id
 from distrace.models import load_tokenizer, read_card
+from distrace.parts import open_parts, write_list
 from distrace.rejects import Reject, kept_and_rejected
 from distrace.rows import Row, file_digest, read_rows, refuse_surrogates, text_reader
 from distrace.settings import ModelSettings
@@ -26,6 +32,8 @@ from distrace.text.prompts import align_own, load_format
 from distrace.versions import NODE_VERSIONS
 
 log = logging.getLogger(__name__)
+
+ROWS_AT_ONCE = 1000
 
 
 @dataclass(frozen=True)
@@ -56,56 +64,84 @@ def write_imported(
     model: Path | None = None,
     model_settings: ModelSettings | None = None,
 ) -> None:
-    """Write the responses to the questions of one part; responses to other questions belong to other parts.
+    """Write the responses to each part of the questions beside `out`, and the list of the parts.
 
     A row that cannot be read is rejected in every part, since nothing says which part it belongs to. A question
     without a response in the file is rejected, too, and a row whose tokens do not decode to its text in the format of
     the author's `model_settings`. Raises DistraceError if tokens are imported without `model` and `model_settings`.
     """
-    asked = open_artifact(questions, kinds.QUESTIONS)
-    wanted = asked.read("question_id")["question_id"].to_list()
-    answers, rejects = _answers(settings, set(wanted), _own_tokens(author, settings, model, model_settings))
-    samples: Counter[str] = Counter()
-    rows = []
-    for question_id, responses in answers:
-        for response in responses:
-            rows.append(_rollout(author, question_id, samples[question_id], response))
-            samples[question_id] += 1
-    rejects += [
-        Reject(question_id, row, "no response to this question in the file")
-        for row, question_id in enumerate(wanted)
-        if not samples[question_id]
-    ]
-    log.info("%d responses to %d of %d questions", len(rows), len(samples), len(wanted))
-    identity = {
+    asked = open_parts(questions, kinds.QUESTIONS)
+    part_of = {
+        question_id: number
+        for number, part in enumerate(asked)
+        for question_id in part.read("question_id")["question_id"]
+    }
+    described = {
         "version": NODE_VERSIONS["rollouts"],
-        "questions": asked.fingerprint,
         "author": author,
         "file": file_digest(Path(settings.file)),
     } | _described(settings, model, model_settings)
-    write_with_rejects(out, kinds.ROLLOUTS, rows, rejects, identity, len(rows) + len(rejects))
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=".import.", dir=out.parent) as folder:
+        waiting = [Path(folder, part.path.stem) for part in asked]
+        own = _own_tokens(author, settings, model, model_settings)
+        unreadable = _lay_out(settings, own, part_of, waiting)
+        for part, path in zip(asked, waiting, strict=True):
+            identity = described | {"questions": part.fingerprint}
+            _write_part(author, part, path, unreadable, identity, out.with_name(part.path.name))
+    write_list([out.with_name(part.path.name) for part in asked], out)
 
 
-def _answers(
-    settings: Responses, known: set[str], require_own: Callable[[Response], None]
-) -> tuple[list[tuple[str, list[Response]]], list[Reject]]:
-    """Return, for each row with a known question, the question's id and the row's responses; and the rejects."""
+def _lay_out(
+    settings: Responses, require_own: Callable[[Response], None], part_of: dict[str, int], waiting: list[Path]
+) -> list[Reject]:
+    """Append the rows with a known question to the file of their part, as JSON Lines; return the rejects."""
     question_of = text_reader(settings.question)
 
     def answer(row: Row | BadRow) -> tuple[str, list[Response]] | None:
         if isinstance(row, BadRow):
             raise row
         question_id = short_id(question_of(row))
-        if question_id not in known:
+        if question_id not in part_of:
             return None
         responses = _responses(row, settings)
         for response in responses:
             require_own(response)
         return question_id, responses
 
+    rejects: list[Reject] = []
     rows = enumerate(read_rows(Path(settings.file)))
-    found, rejects = kept_and_rejected(rows, answer, lambda _: settings.response)
-    return [answered for answered in found if answered], rejects
+    while some := list(islice(rows, ROWS_AT_ONCE)):
+        found, rejected = kept_and_rejected(some, answer, lambda _: settings.response)
+        rejects += rejected
+        lines: defaultdict[int, list[str]] = defaultdict(list)
+        for question_id, responses in filter(None, found):
+            lines[part_of[question_id]].append(json.dumps([question_id, responses]) + "\n")
+        for number, added in lines.items():
+            with waiting[number].open("a", encoding="utf-8") as file:
+                file.writelines(added)
+    return rejects
+
+
+def _write_part(
+    author: str, asked: Artifact, waiting: Path, unreadable: list[Reject], identity: dict[str, Any], out: Path
+) -> None:
+    """Write the responses that wait for a part, with the rejects of the file and those of questions without any."""
+    samples: Counter[str] = Counter()
+    rows = []
+    for line in waiting.open(encoding="utf-8") if waiting.is_file() else ():
+        question_id, responses = json.loads(line)
+        for response in responses:
+            rows.append(_rollout(author, question_id, samples[question_id], response))
+            samples[question_id] += 1
+    wanted = asked.read("question_id")["question_id"]
+    rejects = unreadable + [
+        Reject(question_id, row, "no response to this question in the file")
+        for row, question_id in enumerate(wanted)
+        if not samples[question_id]
+    ]
+    log.info("%s: %d responses to %d of %d questions", out, len(rows), len(samples), len(wanted))
+    write_with_rejects(out, kinds.ROLLOUTS, rows, rejects, identity, len(rows) + len(rejects))
 
 
 def _described(settings: Responses, model: Path | None, model_settings: ModelSettings | None) -> dict[str, Any]:

@@ -1,41 +1,34 @@
-"""The parts node: the list of all parts of an artifact, with the fingerprint, the rows and the rejects of each.
+"""The parts node: the list of all parts of an artifact that jobs of their own wrote.
 
-Nodes that read all parts are given this list, so that no command grows with the number of parts, and nothing that
-reads the list runs again while the parts stay the same.
-Run by the workflow as `python -m distrace.nodes.parts --folder results/grades/AUTHOR/QUESTIONS/SAMPLING --count 5000
---out FILE`.
+Of a part, the workflow gives its rejects, which carry the fingerprint of the part: so Snakemake looks into these few
+bytes for a change, and not into the part. Lists of some parts make the list of all.
+Run by the workflow as `python -m distrace.nodes.parts --parts FILE FILE ... --out FILE`.
 """
 
 from pathlib import Path
 
-from distrace import command, kinds
-from distrace.artifacts import Artifact, open_artifact, part_names, reasons_of, write
+from distrace import command
 from distrace.errors import DistraceError
-from distrace.identity import canonical_json, digest
-from distrace.sources import source_digest
+from distrace.parts import write_list
+
+REJECTS = ".rejects.arrow"
 
 
-def write_parts(folder: Path, count: int, out: Path) -> None:
-    """Write the list of the `count` parts in a folder; raise DistraceError if they are of different kinds."""
-    parts = [open_artifact(folder / f"{name}.arrow") for name in part_names(count)]
-    if len({part.kind for part in parts}) != 1:
-        raise DistraceError(f"{folder}: its parts are of kinds {sorted({part.kind for part in parts})}; expected one")
-    identity = {
-        "version": source_digest("nodes.parts"),
-        "of": parts[0].kind,
-        "parts": digest([part.fingerprint for part in parts]),
-    }
-    write(out, kinds.PARTS, map(_row, parts), identity)
+def write_parts(parts: list[Path], out: Path) -> None:
+    """Write the list of the parts to whose rejects the paths lead, or of those that the lists at the paths name.
+
+    Raises DistraceError if a part is missing, or if they are of different kinds.
+    """
+    write_list([_part(path) for path in parts], out)
 
 
-def _row(part: Artifact) -> dict[str, str | int]:
-    """Return the row of a part; its rejects are counted by reason."""
-    return {
-        "part": part.path.stem,
-        "fingerprint": part.fingerprint,
-        "rows": part.rows,
-        "rejects": canonical_json(reasons_of(part.path)),
-    }
+def _part(path: Path) -> Path:
+    if not path.name.endswith(REJECTS):
+        return path
+    part = path.with_name(path.name.removesuffix(REJECTS) + ".arrow")
+    if not part.is_file():
+        raise DistraceError(f"{part}: no such file, but its rejects are there; delete {path} and run again")
+    return part
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import Artifact, open_parts, write
+from distrace.artifacts import Artifact, write
 from distrace.measures.positions import label_positions, summed_positions
+from distrace.parts import open_parts
 from distrace.sources import source_digest
 
 

@@ -1,14 +1,14 @@
 """The provenance node: where did each sentence of a distilled model's response come from?
 
-Run by the workflow as `python -m distrace.nodes.provenance --rollouts FILE --sentences FILE --teacher FILE
---student FILE --distilled FILE --thresholds JSON --out FILE`; the label rules are in `measures/labels.py`.
+Run by the workflow as `python -m distrace.nodes.provenance --rollouts PARTS --sentences PARTS --teacher PARTS
+--student PARTS --distilled PARTS --thresholds JSON --out PARTS`; the label rules are in `measures/labels.py`.
 """
 
 from dataclasses import asdict
 from pathlib import Path
 
 from distrace import command, kinds
-from distrace.artifacts import open_artifact, write_with_rejects
+from distrace.artifacts import is_written, open_artifact, write_with_rejects
 from distrace.measures.labels import ROLES, Thresholds, label_of
 from distrace.measures.probabilities import why_unknown, with_probability
 from distrace.rejects import set_aside
@@ -34,10 +34,6 @@ def write_provenance(
         role: open_artifact(path, kinds.LOGPROBS, made_from=written)
         for role, path in zip(ROLES, (teacher, student, distilled), strict=True)
     }
-    table = cut.read()
-    for role, logprobs in scored.items():
-        table = with_probability(table, logprobs.read("rollout_id", "starts", "ends", "logprobs"), role)
-    known, rejects = set_aside(table, why_unknown(ROLES), "rollout_id", "sentence")
     identity = {
         "version": source_digest("nodes.provenance"),
         "rollouts": written.fingerprint,
@@ -45,9 +41,15 @@ def write_provenance(
         "logprobs": {role: logprobs.fingerprint for role, logprobs in scored.items()},
         "thresholds": asdict(thresholds),
     }
+    if is_written(out, kinds.PROVENANCE, identity, with_rejects=True):
+        return
+    table = cut.read()
+    for role, logprobs in scored.items():
+        table = with_probability(table, logprobs.read("rollout_id", "starts", "ends", "logprobs"), role)
+    known, rejects = set_aside(table, why_unknown(ROLES), "rollout_id", "sentence")
     labelled = known.with_columns(label_of(thresholds).alias("label"))
     write_with_rejects(out, kinds.PROVENANCE, labelled, rejects, identity, cut.rows)
 
 
 if __name__ == "__main__":
-    command.run(write_provenance)
+    command.run_each_part(write_provenance)

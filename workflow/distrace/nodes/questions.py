@@ -1,89 +1,56 @@
-"""The questions node: one part of a set of questions, from a file, a hub data set or the world.
+"""The questions node: a set of questions, from a file, a hub data set or the world, in parts.
 
-Run by the workflow as `python -m distrace.nodes.questions --settings JSON --part 0 --parts 1 --out FILE`.
+Run by the workflow as `python -m distrace.nodes.questions --settings JSON --cut JSON --out PARTS`. A part whose
+questions are as before stays as it is.
 """
 
-import dataclasses
-from collections.abc import Iterable, Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from distrace import command, kinds, world
-from distrace.artifacts import write_with_rejects
+from distrace import command, kinds
+from distrace.artifacts import is_written, write_with_rejects
 from distrace.errors import BadRow, DistraceError
-from distrace.identity import short_id
+from distrace.identity import digest, short_id
+from distrace.parts import part_names, write_list
+from distrace.questions import Cut, Questions, source_rows
 from distrace.rejects import Reject, kept_and_rejected
-from distrace.rows import Row, file_digest, read_rows, text_reader
+from distrace.rows import Row, text_reader
 from distrace.versions import NODE_VERSIONS
 
 
-@dataclasses.dataclass(frozen=True)
-class Questions:
-    """Where questions come from and which columns hold what; `config.schema.yaml` describes each field."""
-
-    source: dict[str, Any]
-    question: str = "question"
-    answer: str = "answer"
-    solution: str | None = None
-    skip: int = 0
-    limit: int | None = None
-    seed: int = 0
-
-
-def write_questions(settings: Questions, part: int, parts: int, out: Path) -> None:
-    """Write part `part` (from 0) of `parts`: one of as many even stretches of the source's rows, in their order.
+def write_questions(settings: Questions, cut: Cut, out: Path) -> None:
+    """Write the parts of a set beside `out`, and their list; each holds a stretch of the source's rows, in their order.
 
     A part may be empty. Raises DistraceError if the source has no row, or none that can be used.
     """
-    rows = list(islice(enumerate(source_rows(settings)), settings.skip, _end(settings)))
+    rows = list(source_rows(settings))
     if not rows:
-        raise DistraceError(f"{_name(settings.source)}: no row is left after the {settings.skip} to skip")
+        raise DistraceError(f"{settings.name}: no row is left after the {settings.skip} to skip")
     kept, rejects = _read(rows, settings)
     if not kept:
         raise DistraceError(
-            f"{_name(settings.source)}: none of {len(rows)} rows can be used; row {rejects[0].row}: {rejects[0].reason}"
+            f"{settings.name}: none of {len(rows)} rows can be used; row {rejects[0].row}: {rejects[0].reason}"
         )
-    mine = range(*(settings.skip + len(rows) * end // parts for end in (part, part + 1)))
+    stretches = cut.stretches(len(rows))
+    paths = [out.with_name(f"{name}.arrow") for name in part_names(len(stretches))]
+    questions, rejected = dict(kept), {reject.row: reject for reject in rejects}
+    for stretch, path in zip(stretches, paths, strict=True):
+        mine = range(settings.skip + stretch.start, settings.skip + stretch.stop)
+        _write_part(
+            [questions[number] for number in mine if number in questions],
+            [rejected[number] for number in mine if number in rejected],
+            path,
+        )
+    write_list(paths, out)
+
+
+def _write_part(questions: list[dict[str, Any]], rejects: list[Reject], out: Path) -> None:
     identity = {
         "version": NODE_VERSIONS["questions"],
-        "source": source_identity(settings.source),
-        "settings": dataclasses.asdict(settings) | {"source": None},
-        "part": [part, parts],
+        "content": digest([questions, [(reject.row, reject.reason) for reject in rejects]]),
     }
-    mine_kept = [row for number, row in kept if number in mine]
-    mine_rejected = [reject for reject in rejects if reject.row in mine]
-    write_with_rejects(out, kinds.QUESTIONS, mine_kept, mine_rejected, identity, len(mine))
-
-
-def _name(source: Mapping[str, Any]) -> str:
-    return source.get("file") or source.get("hub") or f"the world {source['world']}"
-
-
-def _end(settings: Questions) -> int | None:
-    return None if settings.limit is None else settings.skip + settings.limit
-
-
-def source_rows(settings: Questions) -> Iterable[Row | BadRow]:
-    """Return the rows of the source, in order."""
-    source = settings.source
-    if source.get("file"):
-        return read_rows(Path(source["file"]))
-    if source.get("hub"):
-        from datasets import load_dataset  # takes seconds, and only hub data needs it
-
-        rows: Iterable[Row] = load_dataset(
-            source["hub"], source["subset"], split=source["split"], revision=source["revision"]
-        )
-        return rows
-    return world.questions(**source["world"], seed=settings.seed)
-
-
-def source_identity(source: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the source's content depends on: of a file its bytes, not its name."""
-    if source.get("file"):
-        return {"file": file_digest(Path(source["file"]))}
-    return {key: source[key] for key in ("hub", "revision", "subset", "split", "world") if source.get(key)}
+    if not is_written(out, kinds.QUESTIONS, identity, with_rejects=True):
+        write_with_rejects(out, kinds.QUESTIONS, questions, rejects, identity, len(questions) + len(rejects))
 
 
 def _read(

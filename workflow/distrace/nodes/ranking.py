@@ -9,8 +9,9 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import fingerprints, open_parts, write_with_rejects
+from distrace.artifacts import write_with_rejects
 from distrace.measures.scores import scores, why_unranked
+from distrace.parts import fingerprints, open_parts
 from distrace.rejects import Reject, set_aside
 from distrace.versions import NODE_VERSIONS
 

@@ -1,6 +1,6 @@
 """The sentences node: where each sentence of each response begins and ends.
 
-Run by the workflow as `python -m distrace.nodes.sentences --rollouts FILE --splitter sentences --out FILE`.
+Run by the workflow as `python -m distrace.nodes.sentences --rollouts PARTS --splitter sentences --out PARTS`.
 """
 
 from itertools import pairwise
@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import open_artifact, write
+from distrace.artifacts import is_written, open_artifact, write
 from distrace.text.splitting import split
 from distrace.versions import NODE_VERSIONS
 
@@ -23,6 +23,8 @@ def write_sentences(rollouts: Path, splitter: str, out: Path) -> None:
         "rollouts": written.fingerprint,
         "splitter": splitter,
     }
+    if is_written(out, kinds.SENTENCES, identity):
+        return
     rows = sentences_of(written.read("rollout_id", "text", "answer_start"), splitter)
     write(out, kinds.SENTENCES, rows, identity)
 
@@ -38,4 +40,4 @@ def sentences_of(responses: pl.DataFrame, splitter: str) -> list[dict[str, Any]]
 
 
 if __name__ == "__main__":
-    command.run(write_sentences)
+    command.run_each_part(write_sentences)

@@ -1,7 +1,7 @@
 """The truth node: the true origin of each sentence of a rollout set on questions of the world.
 
 `origin` holds the styles whose grammar writes such a sentence, joined by "+", or "none".
-Run by the workflow as `python -m distrace.nodes.truth --rollouts FILE --sentences FILE --out FILE`.
+Run by the workflow as `python -m distrace.nodes.truth --rollouts PARTS --sentences PARTS --out PARTS`.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import open_artifact, write
+from distrace.artifacts import is_written, open_artifact, write
 from distrace.sources import source_digest
 from distrace.world import authors
 
@@ -20,16 +20,18 @@ def write_truth(rollouts: Path, sentences: Path, out: Path) -> None:
     """Write the origin of each sentence of a part."""
     written = open_artifact(rollouts, kinds.ROLLOUTS)
     cut = open_artifact(sentences, kinds.SENTENCES, made_from=written)
+    identity = {"version": source_digest("nodes.truth"), "sentences": cut.fingerprint}
+    if is_written(out, kinds.TRUTH, identity):
+        return
     texts = dict(written.read("rollout_id", "text").iter_rows())
     table = cut.read()
     origins = [
         "+".join(sorted(authors(texts[rollout_id][start:end]))) or NONE
         for rollout_id, start, end in table.select("rollout_id", "start", "end").iter_rows()
     ]
-    identity = {"version": source_digest("nodes.truth"), "sentences": cut.fingerprint}
     rows = table.select("rollout_id", "sentence").with_columns(pl.Series("origin", origins, dtype=pl.String))
     write(out, kinds.TRUTH, rows, identity)
 
 
 if __name__ == "__main__":
-    command.run(write_truth)
+    command.run_each_part(write_truth)

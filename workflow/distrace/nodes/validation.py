@@ -11,9 +11,10 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import Artifact, open_parts, write
+from distrace.artifacts import Artifact, write
 from distrace.measures.labels import Thresholds
 from distrace.measures.validation import ALPHAS, BETAS, Pair, confusion, origin_of, summed_confusion
+from distrace.parts import open_parts
 from distrace.sources import source_digest
 
 

@@ -15,13 +15,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, open_parts, reasons_of
+from distrace.artifacts import open_artifact, reasons_of
 from distrace.measures.labels import LABELS, habit_labels, label_counts, label_shares
 from distrace.measures.leans import MARGIN, attributed_to, lean_differences
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
 from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share
 from distrace.measures.validation import ORIGINS, confusion_table, precision_and_recall
+from distrace.parts import open_parts
 from distrace.plan import (
     Plan,
     RolloutSet,

@@ -6,7 +6,7 @@ import polars as pl
 from jinja2 import Environment, PackageLoader
 
 from distrace import __version__, kinds
-from distrace.artifacts import open_artifact, open_parts
+from distrace.artifacts import open_artifact
 from distrace.measures.leans import MARGIN
 from distrace.pages.figures import (
     COLOURS,
@@ -16,6 +16,7 @@ from distrace.pages.figures import (
     position_figure,
     threshold_figure,
 )
+from distrace.parts import open_parts
 from distrace.plan import Plan, Trace, positions_path
 
 SHOWN_RESPONSES = 4

@@ -1,0 +1,129 @@
+"""Sets of questions: where their rows come from, and how these are cut into parts.
+
+The plan looks here before anything runs: into how many parts a set is cut, and whether the rows of a part have changed.
+"""
+
+import dataclasses
+import hashlib
+from collections.abc import Iterable, Mapping
+from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from distrace import world
+from distrace.errors import BadRow
+from distrace.identity import digest
+from distrace.rows import Row, raw_rows, read_rows
+
+
+@dataclasses.dataclass(frozen=True)
+class Questions:
+    """Where questions come from and which columns hold what; `config.schema.yaml` describes each field."""
+
+    source: dict[str, Any]
+    question: str = "question"
+    answer: str = "answer"
+    solution: str | None = None
+    skip: int = 0
+    limit: int | None = None
+    seed: int = 0
+
+    @property
+    def name(self) -> str:
+        """The source, as messages call it."""
+        return self.source.get("file") or self.source.get("hub") or f"the world {self.source['world']}"
+
+    @property
+    def columns(self) -> dict[str, str | None]:
+        """What is read of a row: columns or templates."""
+        return {"question": self.question, "answer": self.answer, "solution": self.solution}
+
+
+@dataclasses.dataclass(frozen=True)
+class Cut:
+    """How a set is cut: into so many even parts or, with `part_size`, into parts of so many rows."""
+
+    parts: int | None = None
+    part_size: int | None = None
+
+    def stretches(self, rows: int) -> list[range]:
+        """Return the rows of each part, from 0 to below `rows`; a part may be empty."""
+        if self.part_size:
+            starts = range(0, max(rows, 1), self.part_size)
+            return [range(start, min(rows, start + self.part_size)) for start in starts]
+        parts = self.parts or 1
+        return [range(rows * part // parts, rows * (part + 1) // parts) for part in range(parts)]
+
+
+def source_rows(settings: Questions) -> Iterable[tuple[int, Row | BadRow]]:
+    """Return the rows of the set with their numbers in the source, in order."""
+    return islice(enumerate(_all_rows(settings)), settings.skip, _end(settings))
+
+
+def count_parts(settings: Questions, cut: Cut) -> int:
+    """Return into how many parts the set is cut; with `part_size`, the rows of a file are counted for it."""
+    return len(cut.stretches(_count(settings))) if cut.part_size else cut.parts or 1
+
+
+def part_digests(settings: Questions, cut: Cut) -> list[str]:
+    """Return, for each part, a digest of what its questions are made from.
+
+    Of a file, these are the rows of the part; other sources are fixed by what the config says.
+    """
+    about = {"columns": settings.columns, "source": _without_length(settings)}
+    if settings.source.get("hub") and not cut.part_size:  # the number of rows is known once they are loaded
+        return [digest([about, settings.skip, settings.limit, part, cut.parts]) for part in range(cut.parts or 1)]
+    stretches = cut.stretches(_count(settings))
+    if not settings.source.get("file"):
+        return [digest([about, settings.skip + rows.start, settings.skip + rows.stop]) for rows in stretches]
+    rows = islice(raw_rows(Path(settings.source["file"])), settings.skip, _end(settings))
+    return [digest([about, _content(islice(rows, len(stretch)))]) for stretch in stretches]
+
+
+def _without_length(settings: Questions) -> Mapping[str, Any]:
+    """Return the source without what says how long it is: for files their content counts, not their name."""
+    source = {key: settings.source[key] for key in ("hub", "revision", "subset", "split") if settings.source.get(key)}
+    if drawn := settings.source.get("world"):
+        # Solutions are drawn after all puzzles, so that each depends on how many there are.
+        return {"world": drawn if drawn.get("style") else drawn | {"count": None}, "seed": settings.seed}
+    return source
+
+
+def _content(rows: Iterable[bytes]) -> str:
+    content = hashlib.sha256()
+    for row in rows:
+        content.update(b"%d:" % len(row) + row)
+    return content.hexdigest()
+
+
+def _count(settings: Questions) -> int:
+    """Return the number of rows of the set; of hub data, this is its `limit`."""
+    source = settings.source
+    if source.get("hub"):
+        return settings.limit or 0
+    found: int = _rows_in(source["file"]) if source.get("file") else source["world"]["count"]
+    return max(0, min(found, _end(settings) or found) - settings.skip)
+
+
+@cache
+def _rows_in(file: str) -> int:
+    return sum(1 for _ in raw_rows(Path(file)))
+
+
+def _end(settings: Questions) -> int | None:
+    return None if settings.limit is None else settings.skip + settings.limit
+
+
+def _all_rows(settings: Questions) -> Iterable[Row | BadRow]:
+    source = settings.source
+    if source.get("file"):
+        return read_rows(Path(source["file"]))
+    if source.get("hub"):
+        from datasets import load_dataset  # takes seconds, and only hub data needs it
+
+        rows: Iterable[Row] = load_dataset(
+            source["hub"], source["subset"], split=source["split"], revision=source["revision"]
+        )
+        return rows
+    return world.questions(**source["world"], seed=settings.seed)
