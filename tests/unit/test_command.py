@@ -113,6 +113,19 @@ def test_help_shows_what_the_node_does(run, capsys):
     assert "Do nothing. At all." in capsys.readouterr().out
 
 
+def test_a_node_that_runs_alone_has_its_sign_beside_the_output_meanwhile(monkeypatch, tmp_path):
+    seen = []
+
+    def looking(out: Path) -> None:
+        seen.extend(path.name for path in out.parent.iterdir())
+
+    monkeypatch.setattr(sys, "argv", ["node.py", "--out", str(tmp_path / "out.arrow")])
+    command.run(looking, alone=True)  # without --gpus, as on a CPU
+    assert seen == [".out.arrow.writer"]
+    command.run(looking)
+    assert seen == [".out.arrow.writer"]
+
+
 @pytest.fixture
 def rollouts(tmp_path):
     """The list of three parts of rollouts, with one response each."""

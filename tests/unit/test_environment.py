@@ -10,7 +10,7 @@ import yaml
 from distrace import __version__
 
 ROOT = Path(__file__).parents[2]
-LOCKS = ["requirements.lock", "requirements-benchmark.lock"]
+LOCKS = ["requirements.lock", "requirements-benchmark.lock", "requirements-cluster.lock"]
 
 
 def normalised(name: str) -> str:
@@ -59,11 +59,16 @@ def test_a_lock_holds_pins_alone_and_no_place_to_fetch_them_from(name):
     assert [line for line in lines if line and not re.fullmatch(r"[a-z0-9.-]+==[a-z0-9.]+|#.*", line)] == []
 
 
-def test_the_lock_of_the_benchmarks_has_the_pins_of_the_lock_and_the_harness():
-    shared = locked().keys() & locked("requirements-benchmark.lock").keys()
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("requirements-benchmark.lock", "lm-eval"), ("requirements-cluster.lock", "snakemake-executor-plugin-slurm")],
+)
+def test_the_lock_of_an_extra_has_the_pins_of_the_lock_and_what_it_adds(name, more):
+    shared = locked().keys() & locked(name).keys()
     assert project_dependencies() <= shared
-    assert {name: locked("requirements-benchmark.lock")[name] for name in shared} == {n: locked()[n] for n in shared}
-    assert "lm-eval" in locked("requirements-benchmark.lock")
+    assert {package: locked(name)[package] for package in shared} == {p: locked()[p] for p in shared}
+    assert more in locked(name)
+    assert more not in locked()
 
 
 def test_the_environments_of_vllm_have_the_pins_of_the_lock_but_for_what_vllm_brings():

@@ -66,7 +66,9 @@ def test_a_model_in_float32_is_the_same_model_in_another_number_format():
     assert plan.in_float32("small") == "small@float32"
     assert plan.model_settings("small@float32") == ModelSettings(format="plain")
     assert plan.model_settings("main.big.random.0@float32") == ModelSettings(format="plain")
-    assert plan.model_config("small@float32")["mem_mb"] == 2 * plan.model_config("small")["mem_mb"]
+    assert plan.model_config("small@float32")["mem_mb"] is None
+    plan.config["models"]["small"]["mem_mb"] = 5000
+    assert plan.model_config("small@float32")["mem_mb"] == 10_000
     assert model_path("small@float32") == model_path("small")
     assert plan.in_float32("big") == "big"
     plan.config["models"]["small"]["engine"] = "server"

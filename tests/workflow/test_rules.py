@@ -1,5 +1,8 @@
 """The rules as Snakemake reads them."""
 
+import copy
+import re
+
 from snakemake_runs import new_folder, snakemake
 
 
@@ -16,3 +19,27 @@ def test_what_a_clusters_profile_says_of_cheap_jobs_holds(tmp_path, config):
     printed = snakemake(new_folder(tmp_path / "new", config), "--dry-run", "--profile", str(profile))
     assert "mem_mb=1234" in printed
     assert "slurm_partition=small" in printed
+
+
+def test_jobs_of_a_model_ask_for_what_its_config_says_and_else_for_an_estimate(tmp_path, config, monkeypatch):
+    def asked(path, visible: str) -> dict[str, set[tuple[str, ...]]]:
+        """Return GPUs, memory and minutes of the jobs of each rule in a dry run, by rule."""
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+        found: dict[str, set[tuple[str, ...]]] = {}
+        for job in re.split(r"\n(?=rule \w+:\n)", snakemake(path, "--dry-run")):
+            if values := re.search(r"gpu=(\d+).*?runtime=(\d+)", job):
+                memory = re.search(r"mem_mb=(\d+)", job)
+                found.setdefault(job[5 : job.index(":")], set()).add((values[1], memory[1], values[2]))
+        return found
+
+    said = copy.deepcopy(config)
+    for model in said["models"].values():
+        model.update(mem_mb=1234, runtime=56, gpus=2)
+    assert set().union(*asked(new_folder(tmp_path / "said", said), "").values()) == {("2", "1234", "56")}
+    large = copy.deepcopy(config)
+    large["models"]["student"].update(parameters=2.0e9, tokens_per_second={"score": 1.0e9})
+    folder = new_folder(tmp_path / "large", large)
+    assert {gpus for gpus, _, _ in asked(folder, "")["logprobs"]} == {"0"}
+    on_gpu = asked(folder, "0")["logprobs"]
+    assert {gpus for gpus, _, _ in on_gpu} == {"0", "1"}  # the teacher, and the student with what is trained from it
+    assert {minutes for gpus, _, minutes in on_gpu if gpus == "1"} == {"31"}

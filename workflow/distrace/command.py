@@ -22,16 +22,27 @@ from pathlib import Path
 from typing import Any
 
 from distrace.errors import DistraceError
+from distrace.gpus import take_gpus
+from distrace.one_writer import one_writer
 from distrace.parts import open_parts, write_list
 
 log = logging.getLogger(__name__)
 
 
-def run(node: Callable[..., None]) -> None:
-    """Call `node` with the options of the command line; print a DistraceError as one line and exit with status 1."""
+def run(node: Callable[..., None], alone: bool = False) -> None:
+    """Call `node` with the options of the command line; print a DistraceError as one line and exit with status 1.
+
+    With `alone`, no other job that writes the same `out` runs meanwhile, nor any other on the GPUs that it computes on;
+    the option `--gpus` says how many it takes.
+    """
     _log_as(_name(node))
-    arguments = _parser(node).parse_args()
-    _call(node, **vars(arguments))
+    parser = _parser(node)
+    if alone:
+        parser.add_argument("--gpus", type=int, default=0, help="GPUs to compute on")
+    arguments = vars(parser.parse_args())
+    take_gpus(arguments.pop("gpus", 0))
+    with one_writer(arguments["out"]) if alone else contextlib.nullcontext():
+        _call(node, **arguments)
 
 
 def run_each_part(node: Callable[..., None]) -> None:

@@ -88,7 +88,8 @@ class Plan:
             config = self.model_config(name.removesuffix(FLOAT32))
             # Flash attention has no float32, and 16-bit weights take twice the memory in float32.
             attention = "sdpa" if config["attention"] == "flash_attention_2" else config["attention"]
-            return config | {"dtype": "float32", "attention": attention, "mem_mb": 2 * config["mem_mb"]}
+            memory = config["mem_mb"] and 2 * config["mem_mb"]
+            return config | {"dtype": "float32", "attention": attention, "mem_mb": memory}
         known = self.base_of(name) if name in self.distilled else name
         return dict(self.config["models"][known])
 
@@ -101,9 +102,10 @@ class Plan:
         """Return whether a scorer's log-probs are those that were recorded when it wrote the responses itself."""
         return scorer == author and context == "full" and self.model_config(scorer)["own_logprobs"] == "recorded"
 
-    def execution(self, name: str) -> Execution:
-        """Return what changes the speed of a model's jobs, but not their results."""
-        return _pick(Execution, self.model_config(name))
+    def execution(self, name: str, gpus: int | None = None) -> Execution:
+        """Return what changes the speed of a model's jobs, not their results; `gpus` where the config names none."""
+        config = self.model_config(name)
+        return _pick(Execution, config | {"gpus": (gpus if config["gpus"] is None else config["gpus"]) or 0})
 
     def model_source(self, name: str) -> dict[str, Any]:
         """Return where a hub or local model comes from and, for a served model, its name on the server as `served`."""

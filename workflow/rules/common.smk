@@ -4,6 +4,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from functools import cache
+from math import inf
 from os import environ
 from pathlib import Path
 
@@ -13,7 +14,10 @@ PACKAGE_FOLDER = str(Path(str(workflow.current_basedir)).parent)
 sys.path.insert(0, PACKAGE_FOLDER)
 
 from distrace import plan as planning
+from distrace import resources as resources_of
 from distrace.errors import DistraceError
+from distrace.failures import explain
+from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json
 from distrace.sources import source_digest
 from distrace.versions import NODE_VERSIONS
@@ -30,6 +34,14 @@ try:
     parts_of_questions = plan.parts
 except DistraceError as error:
     raise WorkflowError(str(error))
+
+RUNS_HERE = workflow.local_exec and workflow.is_main_process
+GPUS_HERE = len(visible_gpus()) if RUNS_HERE else 0
+# From how many parameters on a model asks for a GPU.
+LARGE = resources_of.LARGE_HERE if GPUS_HERE else inf if RUNS_HERE else resources_of.LARGE_ON_CLUSTER
+# Jobs take turns on the GPUs of this machine, unless the command line or a profile says how many there are.
+if GPUS_HERE and "gpu" not in workflow.global_resources:
+    workflow.register_resource("gpu", GPUS_HERE)
 
 
 # Who wrote, on which questions, with which sampling; and such a set under the settings of a run and one of its teachers.
@@ -90,7 +102,12 @@ def thresholds(wildcards):
 model_config = cache(plan.model_config)
 settings_of = cache(lambda model: as_json(plan.model_settings(model)))
 sampling_of = cache(lambda sampling: as_json(plan.sampling(sampling)))
-execution = cache(lambda model: as_json(plan.execution(model)))
+execution = cache(lambda model, gpus: as_json(plan.execution(model, gpus)))
+gpus_asked = cache(lambda model: resources_of.gpus(plan, model, LARGE))
+memory_asked = cache(lambda model, work: resources_of.mem_mb(plan, model, work, gpus_asked(model)))
+minutes_asked = cache(lambda model, work: resources_of.minutes(plan, model, work, gpus_asked(model)))
+scoring = cache(lambda context, rollouts: resources_of.scoring(plan, context, rollouts))
+generating = cache(lambda rollouts: resources_of.generating(plan, rollouts))
 part_digests = cache(plan.part_digests)
 
 
@@ -107,8 +124,22 @@ def takes_recorded(wildcards):
 
 def of_model(wildcard, key):
     """Return a function: a key of the config of the job's model, whose name that wildcard holds."""
-    without_model = {"engine": None, "threads": 1, "gpus": 0, "mem_mb": 2000, "runtime": 60}
+    without_model = {"engine": None, "threads": 1}
     return lambda w: without_model[key] if takes_recorded(w) else model_config(w[wildcard])[key]
+
+
+def work_of(wildcards):
+    """Return what a job does with its model: it scores, generates or trains."""
+    if "scorer" in wildcards.keys():
+        return scoring(wildcards.context, rollout_set(wildcards))
+    if "author" in wildcards.keys():
+        return generating(rollout_set(wildcards))
+    return resources_of.training(plan, wildcards.model)
+
+
+def gpus_of(wildcard):
+    """Return a function: how many GPUs the job of a model asks for; none if it loads no weights."""
+    return lambda w: 0 if takes_recorded(w) else gpus_asked(w[wildcard])
 
 
 def model_resources(wildcard):
@@ -117,9 +148,13 @@ def model_resources(wildcard):
     Memory and time grow with the attempt, for jobs that were killed for want of either. A cluster grants the GPUs of a
     job on one node.
     """
-    memory, minutes = of_model(wildcard, "mem_mb"), of_model(wildcard, "runtime")
+
+    def estimated(estimate, without_model):
+        return lambda w: without_model if takes_recorded(w) else estimate(w[wildcard], work_of(w))
+
+    memory, minutes = estimated(memory_asked, 2000), estimated(minutes_asked, 60)
     return {
-        "gpu": of_model(wildcard, "gpus"),
+        "gpu": gpus_of(wildcard),
         "nodes": 1,
         "mem_mb": lambda w, attempt: attempt * memory(w),
         "runtime": lambda w, attempt: attempt * minutes(w),
@@ -131,8 +166,9 @@ def engine_resources(wildcard):
 
     Resources, not params: a change makes nothing stale. vLLM may have a Python of its own (docs/engines.md).
     """
+    gpus = gpus_of(wildcard)
     return model_resources(wildcard) | {
-        "execution": lambda w: execution(w[wildcard]),
+        "execution": lambda w: execution(w[wildcard], gpus(w)),
         "python": by_engine(wildcard, vllm=environ.get("DISTRACE_VLLM_PYTHON", "python"), other="python"),
     }
 

@@ -21,7 +21,6 @@ rule logprobs:
         responses=responses_options,
         version=NODE_VERSIONS["logprobs"],
     shell:
-        "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} {params.responses} "
-        "{params.options} "
-        "--context {wildcards.context} --execution {resources.execution:q} --threads {threads} --out {output.logprobs} "
-        "2>&1 | tee {log}"
+        "{resources.python:q} -m distrace.nodes.logprobs --model {input.model} {params.responses} {params.options} "
+        "--context {wildcards.context} --execution {resources.execution:q} --threads {threads} --gpus {resources.gpu} "
+        "--out {output.logprobs} 2>&1 | tee {log}"

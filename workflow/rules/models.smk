@@ -71,4 +71,4 @@ rule finetune:
     shell:
         "python -m distrace.nodes.finetune --name {wildcards.model} --base {input.base} --settings {params.settings:q} "
         "--training {params.training:q} --questions {input.questions} {params.selected} --threads {threads} "
-        "--out {output.card} 2>&1 | tee {log}"
+        "--gpus {resources.gpu} --out {output.card} 2>&1 | tee {log}"

@@ -27,7 +27,7 @@ rule rollouts:
     shell:
         "{resources.python:q} -m distrace.nodes.rollouts --model {input.model} {params.questions} "
         "--settings {params.settings:q} --sampling {params.sampling:q} --execution {resources.execution:q} "
-        "--out {output.rollouts} 2>&1 | tee {log}"
+        "--gpus {resources.gpu} --out {output.rollouts} 2>&1 | tee {log}"
 
 
 rule imported_rollouts:

@@ -159,4 +159,4 @@ def _write_readme(base: Card, training: Training, examples: int, path: Path) -> 
 
 
 if __name__ == "__main__":
-    command.run(write_finetuned)
+    command.run(write_finetuned, alone=True)

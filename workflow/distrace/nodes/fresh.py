@@ -81,4 +81,4 @@ def train_tokenizer(texts: Iterable[str], settings: Fresh) -> PreTrainedTokenize
 
 
 if __name__ == "__main__":
-    command.run(write_fresh)
+    command.run(write_fresh, alone=True)

@@ -340,4 +340,4 @@ def _joined(parts: list[Any]) -> NDArray[Any] | None:
 
 
 if __name__ == "__main__":
-    command.run(score_rollouts)
+    command.run(score_rollouts, alone=True)

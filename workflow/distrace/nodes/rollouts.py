@@ -163,4 +163,4 @@ def rollout(
 
 
 if __name__ == "__main__":
-    command.run(sample_rollouts)
+    command.run(sample_rollouts, alone=True)
