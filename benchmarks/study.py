@@ -45,7 +45,7 @@ SENTENCE = "Swap a cup hat gives key cup hat pin bag. "
 TOKENS = 8  # of a sentence
 FULL_RESPONSES, FULL_TOKENS = 400_000, 10_000
 SAMPLES = 4
-DRY = ["--dry-run", "--quiet", "all", "--cores", "1", "--workflow-profile", str(ROOT / "profiles/default")]
+QUIETLY = ["--quiet", "all", "--cores", "1", "--workflow-profile", str(ROOT / "profiles/default")]
 THRESHOLDS, PAIR = '{"alpha":0.05,"beta":0.1}', '{"teacher":"teacher","student":"student"}'
 
 
@@ -94,13 +94,17 @@ def main() -> None:
     parser.add_argument("--plan-only", action="store_true", help="write no artifacts and run no node")
     options = parser.parse_args()
     found: dict = {"parts": options.parts, "responses": options.responses, "sentences": options.sentences}
-    for name, test_parts in (("plan, tests in one part", 1), ("plan, tests in as many parts", options.parts)):
+    for name, test_parts, wanted in (
+        ("plan, tests in one part", 1, "--rulegraph"),
+        ("dry run, tests in one part", 1, "--dry-run"),
+        ("plan, tests in as many parts", options.parts, "--rulegraph"),
+    ):
         shutil.rmtree(options.folder, ignore_errors=True)
         options.folder.mkdir(parents=True)
         config = config_of(options.parts, test_parts, options.responses)
         (options.folder / "config.yaml").write_text(yaml.safe_dump(config))
         snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile")]
-        found[name] = cost([*snakemake, "--directory", str(options.folder), *DRY], quiet=True)
+        found[name] = cost([*snakemake, "--directory", str(options.folder), wanted, *QUIETLY], quiet=True)
         print(f"{name:40} {found[name]}", flush=True)
     if not options.plan_only:
         os.chdir(options.folder)
