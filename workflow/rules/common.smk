@@ -28,6 +28,9 @@ environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
 environ["PYTHONPATH"] = ":".join(filter(None, [PACKAGE_FOLDER, environ.get("PYTHONPATH")]))
 # Threads that wait for each other sleep: where jobs share cores, spinning ones take them from those that work.
 environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Memory that torch frees on a CPU stays with the job: fresh pages took a quarter of a training's time (163 against 122 s).
+for threshold in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
+    environ.setdefault(threshold, str(2**30))
 
 try:
     plan = planning.load_plan(config)
