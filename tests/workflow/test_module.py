@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from distrace import kinds
-from distrace.artifacts import open_parts
+from distrace.parts import open_parts
 from snakemake_runs import ROOT
 
 

@@ -14,6 +14,7 @@ from distrace.engines.transformers import TransformersEngine, engine
 from distrace.identity import short_id
 from distrace.models import read_card, write_card
 from distrace.nodes.rollouts import sample_rollouts
+from distrace.questions import Cut, Questions, part_digests
 from distrace.settings import Execution, ModelSettings, Sampling
 from tiny import plain_scores, tiny_model, tiny_tokenizer, write_author
 
@@ -178,3 +179,19 @@ def test_the_command_line_takes_settings_as_json(tmp_path, model, monkeypatch):
     monkeypatch.setattr("sys.argv", ["rollouts", *(str(word) for pair in options.items() for word in pair)])
     command.run(sample_rollouts)
     assert open_artifact(out, kinds.ROLLOUTS).rows == 3
+
+
+def test_the_questions_of_a_part_are_written_where_they_are_not_there_or_made_from_others(tmp_path, model):
+    cut = Cut(part_size=2)
+    for asked in (["What is 1?", "What is 2?", "What is 3?"], ["What is 1?", "What is 2?", "What is 33?"]):
+        source = tmp_path / "source.jsonl"
+        source.write_text("".join(json.dumps({"question": question, "answer": "1"}) + "\n" for question in asked))
+        settings = Questions({"file": str(source)})
+        made_from = part_digests(settings, cut)[1]
+        part = tmp_path / "questions" / "1.arrow"
+        how = (model, ModelSettings(format="plain"), Sampling(samples=1, max_tokens=3), Execution())
+        for _ in range(2):
+            sample_rollouts(part, *how, tmp_path / "rollouts.arrow", settings, cut, made_from)
+        assert open_artifact(part, kinds.QUESTIONS).read("question")["question"].to_list() == asked[2:]
+        assert [path.name for path in part.parent.glob("?.arrow")] == ["1.arrow"]
+        assert open_artifact(tmp_path / "rollouts.arrow").rows == 1
