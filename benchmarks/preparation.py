@@ -24,10 +24,11 @@ import numpy as np
 import polars as pl
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, open_parts, write, write_rejects
+from distrace.artifacts import open_artifact, write, write_rejects
 from distrace.engines.requests import Score, ScoreRequest
 from distrace.models import folder_card, load_tokenizer, read_card, write_card
-from distrace.nodes import finetune, logprobs, parts
+from distrace.nodes import finetune, logprobs
+from distrace.parts import open_parts, part_names, write_list
 from distrace.settings import Execution, ModelSettings, Training
 from distrace.text.alignment import encode_prompt, encode_response
 from distrace.text.prompts import load_format, prompt_text, response_pieces
@@ -233,11 +234,11 @@ def write_study(folder: Path, options: argparse.Namespace, responses: int) -> No
     )
     write(folder / "part.arrow", kinds.ROLLOUTS, rows, {"questions": asked})
     pieces = list(rows.iter_slices(RESPONSES_IN_PART))
+    paths = [folder / f"rollouts/{name}.arrow" for name in part_names(len(pieces))]
     for number, piece in enumerate(pieces):
-        path = folder / f"rollouts/{str(number).zfill(len(str(len(pieces) - 1)))}.arrow"
-        write(path, kinds.ROLLOUTS, piece, {"part": number})
-        write_rejects(path, [], {"part": number})
-    parts.write_parts(folder / "rollouts", len(pieces), folder / "rollouts/parts.arrow")
+        write(paths[number], kinds.ROLLOUTS, piece, {"part": number})
+        write_rejects(paths[number], [], {"part": number})
+    write_list(paths, folder / "rollouts/parts.arrow")
     chosen = rows.select("rollout_id", "question_id", rank=pl.lit(1), reason=pl.lit("all"))
     write(folder / "selection.arrow", kinds.SELECTION, chosen, {})
 
