@@ -16,8 +16,6 @@ from distrace import kinds
 from distrace.artifacts import fingerprint_of, open_artifact
 from snakemake_runs import new_folder, planned_jobs, snakemake
 
-CHEAP = {"parts", "provenance", "positions", "validation", "report", "everything", "all"}
-
 
 def arrow_files(folder: Path) -> list[Path]:
     found = sorted((folder / "results").rglob("*.arrow"))
@@ -31,7 +29,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def labels_of(teacher: str) -> str:
     """Return the path of labels that come of all that the workflow does: training, selection, answers and scores."""
-    return f"results/provenance/main/{teacher}/main.{teacher}.teacher_count.0/test/answer/0.arrow"
+    return f"results/provenance/main/{teacher}/main.{teacher}.teacher_count.0/test/answer/parts.arrow"
 
 
 def change(folder: Path, edit) -> None:
@@ -92,24 +90,17 @@ def test_a_second_run_has_nothing_to_do(finished):
     assert planned_jobs(finished) == []
 
 
-def test_another_beta_runs_labels_and_what_follows_only(copy_of_finished):
-    change(copy_of_finished, lambda config: config["runs"]["main"].update(beta=0.2))
-    planned = planned_jobs(copy_of_finished)
-    jobs = {rule for rule, _ in planned}
-    assert {"provenance", "parts", "report"} <= jobs <= CHEAP
-    traced = "main/teacher/main.teacher.teacher_count.0/test/answer"
-    assert [output for rule, output in planned if rule == "parts"] == [f"results/provenance/{traced}/parts.arrow"]
-
-
-def test_no_command_names_more_than_one_part(tmp_path, config):
-    in_four = copy.deepcopy(config)
-    for questions in ("train", "test"):
-        in_four["questions"][questions]["parts"] = 4
-    printed = snakemake(new_folder(tmp_path / "parts", in_four), "--dry-run", "--printshellcmds")
+def test_no_command_names_more_than_one_part_but_those_that_list_some(tmp_path, config):
+    many = copy.deepcopy(config)
+    many["questions"]["test"]["source"]["world"]["count"] = 450
+    many["questions"]["test"]["part_size"] = 1
+    printed = snakemake(new_folder(tmp_path / "parts", many), "--dry-run", "--printshellcmds")
+    assert max(map(len, printed.splitlines())) < 2**16
     commands = re.findall(r"python -m distrace\.nodes\.(\w+) (.*)", printed)
     assert {"parts", "ranking", "finetune", "positions", "validation", "logprobs"} <= {node for node, _ in commands}
     for node, options in commands:
-        assert len(set(re.findall(r"/(\d+)\.arrow", options))) <= 1, (node, options)
+        named = len(set(re.findall(r"/(\d+)\.(?:rejects\.)?arrow", options)))
+        assert named <= (200 if node == "parts" else 1), (node, options)
 
 
 def test_a_second_teacher_runs_its_own_nodes_only_and_no_file_changes(copy_of_finished):
@@ -160,7 +151,8 @@ def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_tr
     change(copy_of_finished, lambda config: config["runs"].update(which=question | {"test": test}))
     jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
     assert "attribution" in jobs
-    assert jobs <= CHEAP | {"attribution", "separation", "truth", "sentences", "logprobs"}
+    cheap = {"parts", "provenance", "positions", "validation", "report"}
+    assert jobs <= cheap | {"attribution", "separation", "truth", "sentences", "logprobs"}
     snakemake(copy_of_finished)
     numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())
     [found] = numbers["runs"]["which"]["attribution"]

@@ -18,6 +18,8 @@ from distrace.text.prompts import format_text
 RESULTS = "results"
 MOST_LISTED = 200  # parts that one list is made from: Snakemake prints them all where their job fails
 FLOAT32 = "@float32"  # after the name of a model: the same model, run in float32
+# Keys of a model that change no result; of `server`, the name of the model is in the model's source.
+EXECUTION = {*Execution.__annotations__, "threads", "mem_mb", "runtime", "parameters", "tokens_per_second"}
 _FIXED_DTYPE = ("server",)  # engines that cannot run a model in another number format
 
 Settings = TypeVar("Settings")
@@ -106,6 +108,14 @@ class Plan:
         """Return what changes the speed of a model's jobs, not their results; `gpus` where the config names none."""
         config = self.model_config(name)
         return _pick(Execution, config | {"gpus": (gpus if config["gpus"] is None else config["gpus"]) or 0})
+
+    def without_execution(self) -> Config:
+        """Return the config without the keys of models that change the speed and place of jobs, but no result."""
+        models = {
+            name: {key: value for key, value in model.items() if key not in EXECUTION}
+            for name, model in self.config["models"].items()
+        }
+        return self.config | {"models": models}
 
     def model_source(self, name: str) -> dict[str, Any]:
         """Return where a hub or local model comes from and, for a served model, its name on the server as `served`."""

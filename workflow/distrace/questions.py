@@ -18,7 +18,7 @@ from distrace.identity import digest, short_id
 from distrace.parts import part_names
 from distrace.rejects import Reject, kept_and_rejected
 from distrace.rows import Row, raw_rows, read_rows, text_reader
-from distrace.versions import NODE_VERSIONS
+from distrace.versions import QUESTIONS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,7 +75,7 @@ def part_digests(settings: Questions, cut: Cut) -> list[str]:
 
     Of a file, these are the rows of the part; other sources are fixed by what the config says.
     """
-    about = [NODE_VERSIONS["questions"], settings.columns, _without_length(settings)]
+    about = [QUESTIONS, settings.columns, _without_length(settings)]
     if settings.source.get("hub") and not cut.part_size:  # the number of rows is known once they are loaded
         return [digest([about, settings.skip, settings.limit, part, cut.parts]) for part in range(cut.parts or 1)]
     stretches = cut.stretches(_count(settings))
@@ -175,13 +175,20 @@ def _count(settings: Questions) -> int:
     source = settings.source
     if source.get("hub"):
         return settings.limit or 0
-    found: int = _rows_in(source["file"]) if source.get("file") else source["world"]["count"]
+    found: int = _rows_in_file(Path(source["file"])) if source.get("file") else source["world"]["count"]
     return max(0, min(found, _end(settings) or found) - settings.skip)
 
 
+def _rows_in_file(path: Path) -> int:
+    if not path.is_file():
+        return sum(1 for _ in raw_rows(path))  # which says what is wrong
+    state = path.stat()
+    return _rows_in(path, state.st_mtime_ns, state.st_size)
+
+
 @cache
-def _rows_in(file: str) -> int:
-    return sum(1 for _ in raw_rows(Path(file)))
+def _rows_in(path: Path, _time: int, _size: int) -> int:
+    return sum(1 for _ in raw_rows(path))
 
 
 def _end(settings: Questions) -> int | None:

@@ -5,8 +5,10 @@ that changes no result runs nothing again and costs no GPU hours. Nodes below al
 instead (`distrace.sources`).
 """
 
+QUESTIONS = 2  # by itself, since the plan and so the report know it
+
 NODE_VERSIONS = {
-    "questions": 2,
+    "questions": QUESTIONS,
     "model": 1,
     "fresh": 1,
     "rollouts": 1,

@@ -18,7 +18,7 @@ from distrace import resources as resources_of
 from distrace.errors import DistraceError
 from distrace.failures import explain
 from distrace.gpus import visible_gpus
-from distrace.identity import canonical_json
+from distrace.identity import canonical_json, digest
 from distrace.sources import source_digest
 from distrace.versions import NODE_VERSIONS
 

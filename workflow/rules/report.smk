@@ -15,7 +15,9 @@ rule report:
     params:
         # Of a workflow that uses this one with a prefix, the prefix: the node finds all artifacts below `results`.
         root=lambda w, output: str(Path(output.page).parents[2]),
-        config=lambda w: canonical_json(plan.config),
+        # Not recorded, since its function takes an output: what changes no result writes no report again.
+        config=lambda w, output: canonical_json(plan.config),
+        read=digest(plan.without_execution()),
         version=source_digest("nodes.report"),
         template=file_digest(Path(PACKAGE_FOLDER, "distrace/pages/report.html")),
     shell:

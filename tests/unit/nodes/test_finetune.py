@@ -64,7 +64,7 @@ def test_the_same_training_gives_the_same_weights_and_fingerprint(tmp_path, base
 def test_another_project_takes_the_weights_and_knows_the_model_by_its_own_name(tmp_path, base, questions, monkeypatch):
     monkeypatch.setenv("DISTRACE_STORE", str(tmp_path / "store"))
     train(tmp_path / "theirs", base, questions)
-    monkeypatch.setattr("distrace.nodes.finetune._train", lambda *_: pytest.fail("it was trained again"))
+    monkeypatch.setattr("distrace.training.trainer.train", lambda *_: pytest.fail("it was trained again"))
     card = tmp_path / "ours" / "model.json"
     write_finetuned("ours", base, PLAIN, TRAINING, questions, card)
     theirs, ours = read_card(tmp_path / "theirs" / "model.json"), read_card(card)

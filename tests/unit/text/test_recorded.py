@@ -184,7 +184,7 @@ def test_imported_tokens_and_log_probs_serve_as_those_of_the_author(rollouts, qu
     ]
     (tmp_path / "source.jsonl").write_text("\n".join(map(json.dumps, rows)))
     responses = Responses(str(tmp_path / "source.jsonl"), token_ids="ids", logprobs="values")
-    write_imported("author", questions, responses, tmp_path / "r.arrow", model, PLAIN)
-    out = score(tmp_path / "r.arrow", questions, model, tmp_path / "imported.arrow")
+    write_imported("author", questions, responses, tmp_path / "rollouts" / "parts.arrow", model, PLAIN)
+    out = score(tmp_path / "rollouts" / questions.name, questions, model, tmp_path / "imported.arrow")
     own = open_artifact(score(rollouts, questions, model, tmp_path / "own.arrow"), kinds.LOGPROBS).read()
     assert open_artifact(out, kinds.LOGPROBS).read().drop("rollout_id").equals(own.drop("rollout_id"))
