@@ -80,7 +80,12 @@ def open_artifact(path: str | Path, kind: Kind | None = None, made_from: Artifac
     from exactly the artifact `made_from`.
     """
     about, rows = _metadata(Path(path))
-    _require_form(path, about["kind"], about["version"], kind.name if kind else about["kind"])
+    expected = kind.name if kind else about["kind"]
+    if about["version"] != FORMAT_VERSION or about["kind"] != expected:
+        raise DistraceError(
+            f"{path}: holds {about['kind']!r} in format {about['version']}; "
+            f"expected {expected!r} in format {FORMAT_VERSION}; delete it and run again"
+        )
     found = Artifact(Path(path), about["kind"], about["fingerprint"], about["identity"], rows)
     if made_from is not None:
         found.require_made_from(made_from)
@@ -175,14 +180,6 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all."""
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-
-
-def _require_form(path: str | Path, kind: str, version: int, expected: str) -> None:
-    if version != FORMAT_VERSION or kind != expected:
-        raise DistraceError(
-            f"{path}: holds {kind!r} in format {version}; "
-            f"expected {expected!r} in format {FORMAT_VERSION}; delete it and run again"
-        )
 
 
 def _metadata(path: Path) -> tuple[dict[str, Any], int]:

@@ -268,18 +268,21 @@ class Plan:
 
     def parts_in(self, folder: str) -> list[str]:
         """Return the paths of all parts in a folder whose name ends in a rollout set."""
-        return [f"{folder}/{part}.arrow" for part in self.parts[folder.split("/")[-2]]]
+        return [f"{folder}/{part}.arrow" for part in self._part_names(folder)]
+
+    def _part_names(self, folder: str) -> list[str]:
+        return self.parts[folder.split("/")[-2]]
 
     def listed_in(self, folder: str) -> list[str]:
         """Return what the list of a folder's parts is made from: their rejects or, of very many, lists of some."""
-        parts = self.parts[folder.split("/")[-2]]
-        if len(parts) <= MOST_LISTED:
-            return [f"{folder}/{part}.rejects.arrow" for part in parts]
-        return [f"{folder}/parts-{block}.arrow" for block in range(-(-len(parts) // MOST_LISTED))]
+        blocks = -(-len(self._part_names(folder)) // MOST_LISTED)
+        if blocks == 1:
+            return self.listed_in_block(folder, 0)
+        return [f"{folder}/parts-{block}.arrow" for block in range(blocks)]
 
     def listed_in_block(self, folder: str, block: int) -> list[str]:
         """Return the rejects of those parts in a folder that a list of some of them is made from."""
-        parts = self.parts[folder.split("/")[-2]][block * MOST_LISTED : (block + 1) * MOST_LISTED]
+        parts = self._part_names(folder)[block * MOST_LISTED : (block + 1) * MOST_LISTED]
         return [f"{folder}/{part}.rejects.arrow" for part in parts]
 
     def questions_parts(self, questions: str) -> str:
