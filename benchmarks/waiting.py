@@ -1,12 +1,12 @@
-"""What it costs that threads which wait for each other sleep (OMP_WAIT_POLICY=PASSIVE), and what it gains, on a CPU.
+"""What it costs that threads which wait for each other soon sleep, and what it gains, on a CPU.
 
     python benchmarks/waiting.py --model FOLDER --data math_cot_100.jsonl [--pairs 3]
 
-The rules set the policy for all jobs (`rules/common.smk`); where it is unset, threads spin for some time first.
-Scoring, generation and training steps run under both policies in turn, each in a process of its own that has the model
-loaded. Then two processes score at once, and one after the other. Nothing else should run. The JSON line comes last;
-its ratios of speeds are medians of pairs: `idle` is passive to unset, `together` two jobs at once to one after the
-other.
+The rules let threads of all jobs spin for a `short` time before they sleep (`rules/common.smk`); where nothing is set,
+GNU OpenMP lets them spin some fifty times longer, and under the `passive` policy not at all. Scoring, generation and training steps
+run under each in turn, in processes that have the model loaded. Then two processes score at once, and one after the
+other. Nothing else should run. The JSON line comes last; its ratios of speeds are medians of pairs: `idle` is short and
+passive to unset, `together` two jobs at once to one after the other.
 """
 
 import argparse
@@ -28,8 +28,12 @@ from distrace.engines.transformers import TransformersEngine
 from distrace.models import folder_card
 from distrace.settings import Execution, ModelSettings, Sampling
 
-POLICIES = ("PASSIVE", None)
-POLICY = "OMP_WAIT_POLICY"
+POLICIES: dict[str, dict[str, str]] = {
+    "short": {"GOMP_SPINCOUNT": "6000"},
+    "passive": {"OMP_WAIT_POLICY": "PASSIVE"},
+    "unset": {},
+}
+VARIABLES = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "OMP_NUM_THREADS")
 
 
 def main() -> None:
@@ -39,13 +43,15 @@ def main() -> None:
     for threads in sorted({1, options.threads}):
         workers = {policy: start(policy, threads, options) for policy in POLICIES}
         for work in WORK:
-            pairs = [pair(workers, work, bool(number % 2)) for number in range(options.pairs)]
-            found["idle"][f"{work}, {threads} threads"] = told(f"{work}, {threads} threads, passive to unset", pairs)
+            rounds = [speeds(workers, work, bool(number % 2)) for number in range(options.pairs)]
+            for policy in ("short", "passive"):
+                what = f"{work}, {threads} threads, {policy}"
+                found["idle"][what] = told(f"{what} to unset", [round[policy] / round["unset"] for round in rounds])
         stop(*workers.values())
     for policy in POLICIES:
         two = [start(policy, options.threads, options) for _ in range(2)]
         ratios = [together(two) for _ in range(options.pairs)]
-        found["together"][policy or "unset"] = told(f"two scoring jobs at once, {policy or 'unset'}", ratios)
+        found["together"][policy] = told(f"two scoring jobs at once, {policy}", ratios)
         stop(*two)
     print(json.dumps(found))
 
@@ -69,16 +75,15 @@ def told(what: str, ratios: list[float]) -> float:
 # Processes that hold a model; the policy is read when a process first starts threads
 
 
-def start(policy: str | None, threads: int, options: argparse.Namespace) -> Pool:
+def start(policy: str, threads: int, options: argparse.Namespace) -> Pool:
     """Return a process under a policy that has loaded the model and has done each work once."""
-    environment = os.environ.copy()
-    os.environ.pop(POLICY, None)
-    os.environ |= {"OMP_NUM_THREADS": str(threads)} | ({POLICY: policy} if policy else {})
+    before = {name: os.environ.pop(name) for name in VARIABLES if name in os.environ}
+    os.environ |= {"OMP_NUM_THREADS": str(threads)} | POLICIES[policy]
     worker = multiprocessing.get_context("spawn").Pool(1, _load, (options.model, options.data, threads))
     worker.apply(_require_policy, (policy,))
-    for name in (POLICY, "OMP_NUM_THREADS"):
+    for name in VARIABLES:
         os.environ.pop(name, None)
-    os.environ |= environment
+    os.environ |= before
     for work in WORK:
         worker.apply(timed, (work,))
     return worker
@@ -100,8 +105,8 @@ def _load(model: str, data: Path, threads: int) -> None:
     engine, tokens = loaded, loaded.tokenizer("\n".join(texts)).input_ids
 
 
-def _require_policy(policy: str | None) -> None:
-    assert os.environ.get(POLICY) == policy
+def _require_policy(policy: str) -> None:
+    assert {name: os.environ[name] for name in VARIABLES[:2] if name in os.environ} == POLICIES[policy]
 
 
 def timed(work: str) -> float:
@@ -137,10 +142,11 @@ def train() -> None:
 WORK: dict[str, Callable[[], None]] = {"scoring": score, "generation": generate, "training": train}
 
 
-def pair(workers: dict[str | None, Pool], work: str, turned: bool) -> float:
-    """Return the speed of some work under the passive policy, divided by that without one; in turn, either is first."""
-    seconds = {policy: workers[policy].apply(timed, (work,)) for policy in (POLICIES[::-1] if turned else POLICIES)}
-    return seconds[None] / seconds["PASSIVE"]
+def speeds(workers: dict[str, Pool], work: str, turned: bool) -> dict[str, float]:
+    """Return how often a second some work is done under each policy; in turn, either end of the policies is first."""
+    return {
+        policy: 1 / workers[policy].apply(timed, (work,)) for policy in (list(POLICIES)[::-1] if turned else POLICIES)
+    }
 
 
 def together(two: list[Pool]) -> float:

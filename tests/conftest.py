@@ -1,5 +1,5 @@
-"""What all tests share: threads that wait for each other sleep, as in the jobs of the workflow."""
+"""What all tests share: threads that wait for each other soon sleep, as in the jobs of the workflow."""
 
 import os
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "6000")

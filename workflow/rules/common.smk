@@ -26,8 +26,10 @@ from distrace.versions import NODE_VERSIONS
 # conda comes before both.
 environ["PATH"] = f"{Path(sys.executable).parent}:{environ['PATH']}"
 environ["PYTHONPATH"] = ":".join(filter(None, [PACKAGE_FOLDER, environ.get("PYTHONPATH")]))
-# Threads that wait for each other sleep: where jobs share cores, spinning ones take them from those that work.
-environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Threads that wait for each other spin for a moment, then sleep: where jobs share cores, those that spin for long take them
+# from those that work, and those that sleep at once are late for the next step (docs/benchmarks.md).
+if "OMP_WAIT_POLICY" not in environ:
+    environ.setdefault("GOMP_SPINCOUNT", "6000")
 # Memory that torch frees on a CPU stays with the job: fresh pages took a quarter of a training's time (163 against 122 s).
 for threshold in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
     environ.setdefault(threshold, str(2**30))
