@@ -3,10 +3,10 @@
     python benchmarks/waiting.py --model FOLDER --data math_cot_100.jsonl [--pairs 3]
 
 The rules let threads of all jobs spin for a `short` time before they sleep (`rules/common.smk`); where nothing is set,
-GNU OpenMP lets them spin some fifty times longer, and under the `passive` policy not at all. Scoring, generation and training steps
-run under each in turn, in processes that have the model loaded. Then two processes score at once, and one after the
-other. Nothing else should run. The JSON line comes last; its ratios of speeds are medians of pairs: `idle` is short and
-passive to unset, `together` two jobs at once to one after the other.
+GNU OpenMP lets them spin some fifty times longer, and under the `passive` policy not at all. Scoring, generation and
+training steps run under each in turn, in processes that have the model loaded. Then two processes score at once, and
+one after the other. Nothing else should run. The JSON line comes last; its ratios of speeds are medians of
+pairs: `idle` is short and passive to `unset`, `together` two jobs at once to one after the other.
 """
 
 import argparse
