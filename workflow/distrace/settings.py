@@ -56,6 +56,14 @@ class Sampling:
 
 
 @dataclass(frozen=True)
+class Grader:
+    """How responses are graded; the answer is the first group in the last match of the regular expression `pattern`."""
+
+    method: str = "math"
+    pattern: str | None = None
+
+
+@dataclass(frozen=True)
 class Training:
     """Supervised fine-tuning on prompt and response, loss on the response only."""
 

@@ -1,6 +1,7 @@
 import pytest
 
-from distrace.measures.grading import Grade, Grader, grade
+from distrace.measures.grading import Grade, grade
+from distrace.settings import Grader
 
 MATH = Grader("math")
 WRONG = "another answer"

@@ -4,8 +4,8 @@ from builders import write_questions, write_rollouts
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
-from distrace.measures.grading import Grader
 from distrace.nodes.grades import write_grades
+from distrace.settings import Grader
 
 MATH = Grader("math")
 

@@ -3,24 +3,25 @@
 - `math`: both are parsed as mathematics (math-verify) and compared
 - `exact`: the same text, apart from case, white space and full stops at the end
 - `choice`: the same letter
+
+Nothing here is bounded in time: `graders.bounded_grade` is.
 """
 
+import logging
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from math_verify import parse, verify
 
+from distrace.settings import Grader
+
+logging.getLogger("math_verify").setLevel(logging.ERROR)  # it warns that its time is not bounded
+
+_SHOWN = 1000  # characters of an extracted answer
+
 # "answer: (b)", "the answer is B"; else the last lone capital. A small letter needs its brackets: "a" is a word.
 _CHOICE = re.compile(r"(?i:answer)\s*(?i:is|:)?[\s*]*(?:\(?([A-Z])\b|\(([a-z])\))|\b([A-Z])\b(?!')")
-
-
-@dataclass(frozen=True)
-class Grader:
-    """How responses are graded; the answer is the first group in the last match of the regular expression `pattern`."""
-
-    method: str = "math"
-    pattern: str | None = None
 
 
 @dataclass(frozen=True)
@@ -48,20 +49,32 @@ def _last_group(pattern: str, text: str) -> str | None:
 
 
 def _grade_math(response: str, answer: str) -> Grade:
-    gold = parse(f"${answer}$") or parse(answer)
+    gold = _parsed(f"${answer}$") or _parsed(answer)
     if all(isinstance(value, str) for value in gold):  # math-verify returns what it cannot read as text
         return Grade(None, None, f"the right answer {answer!r} is not mathematics")
-    given = parse(response)
+    given = _parsed(response)
     if not given:
         return Grade(None, False, "no answer found")
-    correct = verify(gold, given)
-    return Grade(str(given[-1]), correct, None if correct else "another answer")
+    correct = verify(gold, given, timeout_seconds=None)
+    return Grade(_shown(given[-1]), correct, None if correct else "another answer")
+
+
+def _parsed(text: str) -> list[object]:
+    found: list[object] = parse(text, parsing_timeout=None)
+    return found
+
+
+def _shown(value: object) -> str | None:
+    try:
+        return str(value)[:_SHOWN]
+    except ValueError:  # Python writes no number of more than 4300 digits
+        return None
 
 
 def _grade_exact(response: str, answer: str) -> Grade:
     extracted = _plain(response)
     correct = extracted == _plain(answer)
-    return Grade(extracted, correct, None if correct else "another answer")
+    return Grade(extracted[:_SHOWN], correct, None if correct else "another answer")
 
 
 def _plain(text: str) -> str:

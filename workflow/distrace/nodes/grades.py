@@ -1,5 +1,7 @@
 """The grades node: is each response right?
 
+What takes too long to compare gets no verdict, with the reason (`graders.py`).
+
 Run by the workflow as `python -m distrace.nodes.grades --rollouts PARTS --questions PARTS --grader JSON --out PARTS`.
 """
 
@@ -8,7 +10,8 @@ from pathlib import Path
 
 from distrace import command, kinds
 from distrace.artifacts import is_written, open_artifact, write
-from distrace.measures.grading import Grader, grade
+from distrace.graders import bounded_grade
+from distrace.settings import Grader
 from distrace.sources import source_digest
 
 
@@ -28,8 +31,8 @@ def write_grades(rollouts: Path, questions: Path, grader: Grader, out: Path) -> 
     for rollout_id, question_id, text, answer_start in written.read(
         "rollout_id", "question_id", "text", "answer_start"
     ).iter_rows():
-        result = grade(text[answer_start:], answers[question_id], grader)
-        rows.append({"rollout_id": rollout_id, "question_id": question_id} | asdict(result))
+        found = bounded_grade(text[answer_start:], answers[question_id], grader)
+        rows.append({"rollout_id": rollout_id, "question_id": question_id} | found)
     write(out, kinds.GRADES, rows, identity)
 
 
