@@ -9,12 +9,11 @@ from configs import CONFIG, SERVER, config_with
 from distrace.config import SCHEMA
 from distrace.engines import ENGINES
 from distrace.errors import DistraceError
-from distrace.measures.grading import Grader
 from distrace.measures.strategies import STRATEGIES
 from distrace.nodes.imported_rollouts import Responses
 from distrace.nodes.questions import Questions
 from distrace.plan import load_plan
-from distrace.settings import Execution, ModelSettings, Sampling, Server, Training
+from distrace.settings import Execution, Grader, ModelSettings, Sampling, Server, Training
 from distrace.text.splitting import SPLITTERS
 
 ROOT = Path(__file__).parents[2]
@@ -151,6 +150,53 @@ def test_models_that_train_each_other_in_a_circle_are_found():
     config["models"]["again"] = copy.deepcopy(config["models"]["tuned"])
     config["models"]["again"]["source"]["finetune"]["base"] = "tuned"
     assert len(mistakes(config)) == 2
+
+
+@pytest.mark.parametrize(
+    ("begin", "line"),
+    [
+        ({"author": "smal"}, "sampling.mixed.begin.author: no models named 'smal', did you mean 'small'?"),
+        ({"author": "main.big.randm.0"}, "did you mean 'main.big.random.0'?"),
+        ({"sampling": "answr"}, "sampling.mixed.begin.sampling: no sampling named 'answr', did you mean 'answer'?"),
+        ({"sampling": "theirs"}, "sampling.mixed.begin.sampling: 'theirs' takes responses from a file"),
+        ({"sampling": "mixed"}, "before 'small' can begin a response, those of 'mixed' itself must be there"),
+        ({"sampling": "round"}, "before 'small' can begin a response, those of 'mixed' itself must be there"),
+        ({"from": 1.0}, "sampling.mixed.begin.from: 1.0 is greater than or equal to the maximum of 1"),
+        ({"questions": "gsm"}, "sampling.mixed.begin: unknown key 'questions'"),
+    ],
+)
+def test_what_cannot_begin_responses_gets_a_line(begin, line):
+    config = config_with("sampling/mixed", {"begin": {"author": "small", "sampling": "answer"} | begin})
+    config["sampling"]["theirs"] = {"responses": {"file": "theirs.jsonl"}}
+    config["sampling"]["round"] = {"begin": {"author": "small", "sampling": begin.get("sampling", "answer")}}
+    if begin.get("sampling") == "round":
+        config["sampling"]["round"]["begin"]["sampling"] = "mixed"
+    assert any(line in found for found in mistakes(config)), mistakes(config)
+
+
+def test_a_model_cannot_begin_the_candidates_that_it_learns_from():
+    config = config_with("sampling/explore/begin", {"author": "main.big.random.0", "sampling": "answer"})
+    [found] = mistakes(config)
+    assert found.startswith(
+        "sampling.explore.begin: before 'main.big.random.0' can begin a response, those of 'explore'"
+    )
+
+
+def test_a_distilled_model_can_begin_the_candidates_of_another_run():
+    config = config_with("sampling/second", {"begin": {"author": "main.big.random.0", "sampling": "answer"}})
+    config["runs"]["next"] = copy.deepcopy(config["runs"]["main"])
+    config["runs"]["next"]["candidates"]["sampling"] = "second"
+    assert load_plan(config).begun_from("second") == 0.5
+
+
+def test_responses_are_begun_or_from_a_file_not_both_and_a_test_is_not_begun():
+    begin = {"author": "small", "sampling": "explore"}
+    [found] = mistakes(config_with("sampling/mixed", {"begin": begin, "responses": {"file": "theirs.jsonl"}}))
+    assert found == "sampling.mixed.begin: responses from a file are whole; give `begin` or `responses`, not both"
+    lines = mistakes(config_with("sampling/answer/begin", begin))
+    assert lines == [
+        f"runs.{run}.test.sampling: another author begins responses of 'answer'" for run in ("main", "given")
+    ]
 
 
 @pytest.mark.parametrize("config", [None, [], "config", 3])

@@ -90,12 +90,29 @@ def test_the_first_part_of_each_trace_with_another_number_format_is_compared(pla
 def test_recorded_log_probs_are_taken_for_own_responses_in_the_full_context_alone():
     plan = load_plan(config_with("models/small/own_logprobs", "recorded"))
     distilled = "main.big.random.0"
-    assert plan.takes_recorded("small", "small", "full")
-    assert plan.takes_recorded(distilled, distilled, "full")
-    assert not plan.takes_recorded("small", distilled, "full")
-    assert not plan.takes_recorded("small", "small", "window-3")
-    assert not plan.takes_recorded("small@float32", "small", "full")
-    assert not plan.takes_recorded("big", "big", "full")
+
+    def taken(scorer: str, author: str, context: str = "full") -> bool:
+        return plan.takes_recorded(scorer, RolloutSet(author, "gsm", "explore"), context)
+
+    assert taken("small", "small")
+    assert taken(distilled, distilled)
+    assert not taken("small", distilled)
+    assert not taken("small", "small", "window-3")
+    assert not taken("small@float32", "small")
+    assert not taken("big", "big")
+
+
+def test_responses_that_another_author_began_are_to_the_same_questions_and_have_no_recorded_log_probs():
+    config = config_with("sampling/mixed", {"begin": {"author": "small", "sampling": "answer"}})
+    config["models"]["big"]["own_logprobs"] = "recorded"
+    plan = load_plan(config)
+    mixed = RolloutSet("big", "gsm", "mixed")
+    assert plan.begun_with(mixed) == RolloutSet("small", "gsm", "answer")
+    assert plan.begun_from("mixed") == 0.5
+    assert plan.sampling("mixed") == plan.sampling("answer")
+    assert plan.begun_with(RolloutSet("big", "gsm", "answer")) is plan.begun_from("answer") is None
+    assert not plan.takes_recorded("big", mixed, "full")
+    assert plan.takes_recorded("big", RolloutSet("big", "gsm", "answer"), "full")
 
 
 def test_every_model_of_a_run_answers_every_set_of_test_questions(plan):

@@ -123,9 +123,41 @@ def _wrong_references(config: Config) -> Complaints:
     for name, sampling in config["sampling"].items():
         if (responses := sampling["responses"]) and responses["logprobs"] and not responses["token_ids"]:
             yield f"sampling.{name}.responses: `logprobs` need `token_ids`, the tokens that they belong to"
+        if sampling["begin"]:
+            yield from _wrong_begin(config, name, sampling)
     for name, training in config["training"].items():
         if training["batch_size"] % training["micro_batch_size"]:
             yield f"training.{name}: batch_size must be a multiple of micro_batch_size"
+
+
+def _wrong_begin(config: Config, name: str, sampling: dict[str, Any]) -> Complaints:
+    where, begin = f"sampling.{name}.begin", sampling["begin"]
+    models = {**config["models"], **distilled_names(config["runs"])}
+    yield from _unknown({"models": models}, "models", f"{where}.author", begin["author"])
+    yield from _unknown(config, "sampling", f"{where}.sampling", begin["sampling"])
+    yield from _ready_made(config, f"{where}.sampling", begin["sampling"])
+    if sampling["responses"]:
+        yield f"{where}: responses from a file are whole; give `begin` or `responses`, not both"
+    if name in _drawn_first(config, name):
+        yield f"{where}: before {begin['author']!r} can begin a response, those of {name!r} itself must be there"
+
+
+def _drawn_first(config: Config, name: str) -> set[str]:
+    """Return the samplings that must be drawn before another, whose responses begin with theirs."""
+    trained = distilled_names(config["runs"])
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        begin = config["sampling"].get(waiting.pop(), {}).get("begin")
+        if not begin:
+            continue
+        first = {begin["sampling"]}
+        if begin["author"] in trained:  # it learns from candidates
+            candidates = config["runs"][trained[begin["author"]][0]]["candidates"] or {}
+            first |= {candidates.get("sampling")} - {None}
+        waiting += first - found
+        found |= first
+    return found
 
 
 def _wrong_cut(where: str, questions: dict[str, Any]) -> Complaints:
@@ -204,6 +236,8 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
         yield from _unknown(config, "questions", f"{where}.test.questions", questions)
     yield from _unknown(config, "sampling", f"{where}.test.sampling", run["test"]["sampling"])
     yield from _ready_made(config, f"{where}.test.sampling", run["test"]["sampling"])
+    if config["sampling"].get(run["test"]["sampling"], {}).get("begin"):
+        yield f"{where}.test.sampling: another author begins responses of {run['test']['sampling']!r}"
     for name, pattern in run["habits"].items():
         yield from _wrong_habit(f"{where}.habits.{name}", pattern)
     for strategy in run["strategies"]:

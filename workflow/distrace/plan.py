@@ -100,9 +100,14 @@ class Plan:
         config = self.model_config(name)
         return _pick(ModelSettings, config | {"format": format_text(config["format"])})
 
-    def takes_recorded(self, scorer: str, author: str, context: str) -> bool:
-        """Return whether a scorer's log-probs are those that were recorded when it wrote the responses itself."""
-        return scorer == author and context == "full" and self.model_config(scorer)["own_logprobs"] == "recorded"
+    def takes_recorded(self, scorer: str, rollouts: RolloutSet, context: str) -> bool:
+        """Return whether a scorer's log-probs are those that were recorded when it wrote the responses itself.
+
+        Of responses that another author began, none are: there is none for the tokens of the beginning.
+        """
+        if scorer != rollouts.author or context != "full" or self.begun_with(rollouts):
+            return False
+        return bool(self.model_config(scorer)["own_logprobs"] == "recorded")
 
     def execution(self, name: str, gpus: int | None = None) -> Execution:
         """Return what changes the speed of a model's jobs, not their results; `gpus` where the config names none."""
@@ -154,6 +159,16 @@ class Plan:
     def sampling(self, name: str) -> Sampling:
         """Return how responses are drawn, with the seed of the config."""
         return _pick(Sampling, self.config["sampling"][name] | {"seed": self.config["seed"]})
+
+    def begun_with(self, rollouts: RolloutSet) -> RolloutSet | None:
+        """Return the rollout set whose responses those of a set begin with; None if its author writes them alone."""
+        begin = self.config["sampling"][rollouts.sampling]["begin"]
+        return RolloutSet(begin["author"], rollouts.questions, begin["sampling"]) if begin else None
+
+    def begun_from(self, sampling: str) -> float | None:
+        """Return the share of another author's response beyond which it is cut; None if responses begin with none."""
+        begin = self.config["sampling"][sampling]["begin"]
+        return begin["from"] if begin else None
 
     def fresh(self, name: str) -> dict[str, Any]:
         """Return the settings of a fresh model without its `questions`; its seed is added to the config's."""

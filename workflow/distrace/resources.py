@@ -185,7 +185,14 @@ def _tokens(plan: Plan, rollouts: RolloutSet) -> float | None:
     in_part = _questions_in_part(plan, rollouts.questions)
     if in_part is None or sampling["responses"]:
         return None
-    return float(in_part * sampling["samples"] * (sampling["max_tokens"] + PROMPT_TOKENS))
+    return float(in_part * sampling["samples"] * (_response_tokens(plan, rollouts.sampling) + PROMPT_TOKENS))
+
+
+def _response_tokens(plan: Plan, name: str) -> int:
+    """Return how many tokens a response has at most; a beginning by another author takes about as many as there."""
+    sampling = plan.config["sampling"][name]
+    begin = sampling["begin"]
+    return int(sampling["max_tokens"]) + (_response_tokens(plan, begin["sampling"]) if begin else 0)
 
 
 def _questions_in_part(plan: Plan, name: str) -> int | None:

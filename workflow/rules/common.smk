@@ -124,7 +124,9 @@ def options_of_source(questions):
 
 def takes_recorded(wildcards):
     """Return whether a scoring job takes log-probs that were recorded, so that no model runs."""
-    return "scorer" in wildcards.keys() and plan.takes_recorded(wildcards.scorer, wildcards.author, wildcards.context)
+    if "scorer" not in wildcards.keys():
+        return False
+    return plan.takes_recorded(wildcards.scorer, rollout_set(wildcards), wildcards.context)
 
 
 def of_model(wildcard, key):
@@ -285,13 +287,34 @@ def written_with_rollouts(wildcards):
     return plan.config["questions"][wildcards.questions]["source"]["hub"] is None
 
 
+def made_from(wildcards):
+    """Return what a rollouts job is recorded to be made from, beyond its inputs and settings.
+
+    That is a digest of the questions, where the job itself sees to them, and where it cuts another author's responses.
+    """
+    digest_of_questions = part_digests(wildcards.questions)[wildcards.part] if written_with_rollouts(wildcards) else ""
+    cut_beyond = plan.begun_from(wildcards.sampling)
+    return digest_of_questions if cut_beyond is None else f"{digest_of_questions} begun from {cut_beyond}"
+
+
+def beginnings(wildcards):
+    """Return what changes if the responses do that those of a rollouts job begin with; nothing if they begin with none."""
+    begun = plan.begun_with(rollout_set(wildcards))
+    return plan.written_rollouts(begun, wildcards.part) if begun else []
+
+
 def questions_options(wildcards, input):
-    """Return the options of a rollouts job that name the questions of its part, and with which it can write them."""
+    """Return the options of a rollouts job that name what it answers, and with which it can write the questions.
+
+    That is the questions of its part and, where another author begins the responses, that author's.
+    """
     found = f"--questions {questions_beside(input.model, wildcards)}"
+    if input.begun:
+        found += f" --begun {part_beside(input.begun, wildcards)} --begun-from {plan.begun_from(wildcards.sampling)}"
     if not written_with_rollouts(wildcards):
         return found
-    made_from = part_digests(wildcards.questions)[wildcards.part]
-    return f"{found} {options_of_source(wildcards.questions)} --made-from {made_from}"
+    digest_of_questions = part_digests(wildcards.questions)[wildcards.part]
+    return f"{found} {options_of_source(wildcards.questions)} --made-from {digest_of_questions}"
 
 
 def logprobs_options(wildcards):

@@ -5,6 +5,7 @@ rule rollouts:
     input:
         model="results/models/{author}/model.json",
         questions=lambda w: [] if written_with_rollouts(w) else plan.questions_parts(w.questions),
+        begun=beginnings,
     output:
         rollouts=f"results/rollouts/{ROLLOUT_PART}.arrow",
         rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
@@ -18,7 +19,7 @@ rule rollouts:
     resources:
         **engine_resources("author"),
     params:
-        made_from=lambda w: part_digests(w.questions)[w.part] if written_with_rollouts(w) else "",
+        made_from=made_from,
         # Snakemake records no param whose function takes an input: that a set has grown makes no part stale.
         questions=questions_options,
         settings=lambda w: settings_of(w.author),

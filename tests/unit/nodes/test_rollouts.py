@@ -11,6 +11,7 @@ from distrace import batches, command, kinds
 from distrace.artifacts import open_artifact, write
 from distrace.engines.requests import Generated
 from distrace.engines.transformers import TransformersEngine, engine
+from distrace.errors import DistraceError
 from distrace.identity import short_id
 from distrace.models import read_card, write_card
 from distrace.nodes.rollouts import sample_rollouts
@@ -179,6 +180,157 @@ def test_the_command_line_takes_settings_as_json(tmp_path, model, monkeypatch):
     monkeypatch.setattr("sys.argv", ["rollouts", *(str(word) for pair in options.items() for word in pair)])
     command.run(sample_rollouts)
     assert open_artifact(out, kinds.ROLLOUTS).rows == 3
+
+
+OTHERS = {
+    "q0": ["First, add 4 and 3. That is 7. So the answer is 7.", "4 and 3 make seven. I am sure. Seven it is."],
+    "q1": ["Five and six. They make 11. We have 11 in all."],
+}
+
+
+def write_others(path: Path, questions: Path, texts: dict[str, list[str]] = OTHERS) -> Path:
+    """Write the responses of another author, by question."""
+    rows = [
+        {
+            "rollout_id": f"{question_id}-{sample}",
+            "question_id": question_id,
+            "sample": sample,
+            "text": text,
+            "answer_start": 0,
+            "token_ids": None,
+            "logprobs": None,
+            "finish_reason": "stop",
+        }
+        for question_id, found in texts.items()
+        for sample, text in enumerate(found)
+    ]
+    write(path, kinds.ROLLOUTS, rows, {"questions": open_artifact(questions).fingerprint, "texts": texts})
+    return path
+
+
+def continued(folder: Path, model: Path, begun: dict = OTHERS, afresh: bool = True, **options) -> list[dict]:
+    """Let the model go on with another author's responses, and return the rows."""
+    out = folder / "rollouts.arrow"
+    if afresh:
+        forget_kept(out)
+    questions = write_questions(folder, QUESTIONS)
+    others = write_others(folder / "others.arrow", questions, begun)
+    share = options.pop("begun_from", 0.5)
+    how = (ModelSettings(format="plain"), Sampling(**{"samples": 3, "max_tokens": 6} | options))
+    sample_rollouts(questions, model, *how, Execution(token_budget=20), out, begun=others, begun_from=share)
+    return open_artifact(out, kinds.ROLLOUTS).read().to_dicts()
+
+
+def test_a_response_goes_on_with_the_other_authors_sample_of_that_number(tmp_path, model):
+    rows = continued(tmp_path, model)
+    assert [(row["question_id"], row["sample"]) for row in rows] == [(q, s) for q in ("q0", "q1") for s in range(3)]
+    for row in rows:
+        found = OTHERS[row["question_id"]]
+        other = found[row["sample"] % len(found)]
+        begun = row["text"][: row["begun"]]
+        assert other.startswith(begun)
+        assert begun.endswith(".")
+        assert len(other) / 2 < len(begun) < len(other)
+        assert row["text"] == tiny_tokenizer().decode(row["token_ids"])
+        assert len(row["text"]) > row["begun"]
+    assert len({row["text"] for row in rows}) == 6
+
+
+def test_a_beginning_is_what_the_model_was_given_and_has_no_log_probs(tmp_path, model):
+    for row in continued(tmp_path, model):
+        prompt = tiny_tokenizer()(QUESTIONS[row["question_id"]] + "\n").input_ids
+        given = tiny_tokenizer()(row["text"][: row["begun"]]).input_ids
+        assert row["token_ids"][: len(given)] == given
+        assert row["logprobs"][: len(given)] == [None] * len(given)
+        new = row["token_ids"][len(given) :]
+        assert 0 < len(new) <= 6
+        expected, _ = plain_scores(tiny_model("llama"), prompt + given, new)
+        np.testing.assert_allclose(row["logprobs"][len(given) :], expected, atol=1e-4)
+
+
+def test_what_cannot_be_begun_is_rejected_with_its_reason(tmp_path, model):
+    rows = continued(tmp_path, model, {"q0": ["Seven"], "q1": ["Five and six. They make 11. " * 9]}, samples=2)
+    assert rows == []
+    reasons = [reject["reason"] for reject in rejects(tmp_path)]
+    assert reasons[:2] == ["no sentence or word of the response to begin with ends beyond 0.5 of it"] * 2
+    assert all(reason.endswith("tokens, the model's context length is 96") for reason in reasons[2:4])
+    assert reasons[4:] == ["the other author has no response to begin with"] * 2
+    assert open_artifact(tmp_path / "rollouts.arrow").read()["begun"].to_list() == []
+
+
+def test_the_fingerprint_follows_the_beginnings_and_where_they_are_cut(tmp_path, model):
+    def fingerprint(**options) -> str:
+        continued(tmp_path, model, **options)
+        return open_artifact(tmp_path / "rollouts.arrow").fingerprint
+
+    first = fingerprint()
+    assert fingerprint() == first
+    assert fingerprint(begun_from=0.4) != first
+    assert fingerprint(begun=OTHERS | {"q2": ["An apple. No more."]}) != first
+
+
+def test_responses_that_begin_with_none_have_neither_the_column_nor_another_identity(tmp_path, model):
+    sample(tmp_path, model, samples=1)
+    plain = open_artifact(tmp_path / "rollouts.arrow")
+    assert "begun" not in plain.identity
+    assert plain.read().columns == kinds.ROLLOUTS.schema.names
+
+
+def test_of_beginnings_that_changed_only_what_went_on_with_them_is_drawn_again(tmp_path, model, monkeypatch):
+    whole, drawn = TransformersEngine.generate, []
+    monkeypatch.setattr(TransformersEngine, "generate", lambda *args: drawn.extend(args[1]) or whole(*args))
+    first = continued(tmp_path, model)
+    assert len(drawn) == 6
+    drawn.clear()
+    changed = OTHERS | {"q1": ["Five, six. They make 12! We have 12 in all."]}
+    second = continued(tmp_path, model, changed, afresh=False)
+    assert len(drawn) == 3
+    assert second[:3] == first[:3]
+    drawn.clear()
+    assert continued(tmp_path, model, changed, afresh=False) == second
+    assert not drawn
+    # Sample 2 went on with sample 0, of two; there is a sample 2 now.
+    grown = changed | {"q0": [*OTHERS["q0"], "Let me see now. It is 4 and 3. That makes 7, I think."]}
+    third = continued(tmp_path, model, grown, afresh=False)
+    assert len(drawn) == 1
+    assert (third[:2], third[3:]) == (second[:2], second[3:])
+
+
+def test_a_killed_job_goes_on_with_the_beginnings_it_had(tmp_path, model, monkeypatch):
+    continued(tmp_path, model)
+    out = tmp_path / "rollouts.arrow"
+    uninterrupted = out.read_bytes()
+    out.unlink()
+    whole, computed = TransformersEngine.generate, []
+
+    def killed_in_its_second_batch(engine, requests, *rest):
+        if computed:
+            raise KeyboardInterrupt
+        computed.extend(requests)
+        return whole(engine, requests, *rest)
+
+    monkeypatch.setattr(TransformersEngine, "generate", killed_in_its_second_batch)
+    with pytest.raises(KeyboardInterrupt):
+        continued(tmp_path, model)
+    monkeypatch.setattr(TransformersEngine, "generate", lambda *args: computed.extend(args[1]) or whole(*args))
+    continued(tmp_path, model)
+    seeds = [request.seed for request in computed]
+    assert len(seeds) == len(set(seeds)) == 6
+    assert out.read_bytes() == uninterrupted
+
+
+def test_beginnings_to_other_questions_are_refused(tmp_path, model):
+    others = write_others(tmp_path / "others.arrow", write_questions(tmp_path, {"q0": "What is 4 + 4?"}))
+    with pytest.raises(DistraceError, match=r"others\.arrow was computed from questions"):
+        sample_rollouts(
+            write_questions(tmp_path, QUESTIONS),
+            model,
+            ModelSettings(format="plain"),
+            Sampling(),
+            Execution(),
+            tmp_path / "rollouts.arrow",
+            begun=others,
+        )
 
 
 def test_the_questions_of_a_part_are_written_where_they_are_not_there_or_made_from_others(tmp_path, model):
