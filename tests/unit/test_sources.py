@@ -237,3 +237,11 @@ def test_how_a_response_is_tokenised_changes_no_digest_of_a_label(changed):
 def test_remarks_and_types_in_the_package_change_no_digest(changed):
     new = 'def digest(value) -> "Digest":  # of anything\n    """Now: '
     assert changed("identity.py", 'def digest(value: object) -> str:\n    """', new) == set()
+
+
+def test_how_answers_are_compared_changes_the_digest_of_grades_whose_process_compares_them(changed):
+    assert changed("measures/grading.py", "_LONGEST_JOINT = 40", "_LONGEST_JOINT = 50") == {"grades"}
+
+
+def test_how_long_a_comparison_may_take_changes_the_digest_of_grades(changed):
+    assert changed("graders.py", "SECONDS = 4.0", "SECONDS = 3.0") == {"grades"}
