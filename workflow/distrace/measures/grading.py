@@ -13,6 +13,7 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 from math_verify import parse, verify
 
@@ -64,7 +65,7 @@ def _grade_math(response: str, answer: str) -> Grade:
     in_words = _WORDS.fullmatch(right_words) is not None
     if in_words and right_words in words:
         return _judged(right_words, True)
-    gold = _parsed(f"${right}$") or _parsed(right)
+    gold = _parsed_right(right)
     if all(isinstance(value, str) for value in gold):  # math-verify returns what it cannot read as text
         if in_words:
             return _judged(words[0], False) if words else Grade(None, False, "no answer found")
@@ -75,6 +76,12 @@ def _grade_math(response: str, answer: str) -> Grade:
     # An inequality may stand for the interval that it describes.
     same = verify(gold, given, allow_set_relation_comp=True, timeout_seconds=None)
     return _judged(_shown(given[-1]), same and not _differ_in_case(right, _shown(given[-1])))
+
+
+@lru_cache(1000)
+def _parsed_right(right: str) -> list[object]:
+    """Return a right answer as math-verify reads it; many responses are compared with each."""
+    return _parsed(f"${right}$") or _parsed(right)
 
 
 def _parsed(text: str) -> list[object]:
