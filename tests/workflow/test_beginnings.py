@@ -1,5 +1,6 @@
 """Mixed-policy data: the student begins the responses, the teacher goes on, and a model learns them."""
 
+import copy
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +18,7 @@ ROLLOUTS = "results/rollouts/teacher/train/mixed"
 
 
 def write_config(folder: Path, config: dict, **mixed: object) -> None:
+    config = copy.deepcopy(config)
     config["sampling"]["mixed"] = MIXED | mixed
     config["models"]["teacher"]["own_logprobs"] = "recorded"
     config["runs"]["main"]["candidates"]["sampling"] = "mixed"
