@@ -19,6 +19,7 @@ from distrace.errors import DistraceError
 from distrace.failures import explain
 from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json, digest
+from distrace.measures.scores import SCORES
 from distrace.sources import source_digest
 from distrace.versions import NODE_VERSIONS
 

@@ -20,6 +20,7 @@ rule ranking:
     params:
         beta=lambda w: plan.config["runs"][w.run]["candidates"]["beta"],
         seed=plan.config["seed"],
+        scores=list(SCORES),
         version=NODE_VERSIONS["ranking"],
     shell:
         "python -m distrace.nodes.ranking --rollouts {input.rollouts} --sentences {input.sentences} "

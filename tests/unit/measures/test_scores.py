@@ -5,7 +5,7 @@ from itertools import pairwise
 import polars as pl
 import pytest
 
-from distrace.measures.scores import scores
+from distrace.measures.scores import SCORES, candidates_of, scored
 from distrace.text.splitting import split
 
 Token = tuple[int, int, float]  # first character, character after the last, natural log-prob
@@ -44,7 +44,7 @@ class Candidates:
     def rank(self, beta: float = 0.1, seed: int = 0) -> dict[str, dict]:
         """Return the scores by rollout id."""
         sentences = [(name, n, *span) for name in self.teacher for n, span in enumerate(bounds(TEXTS[name]))]
-        found = scores(
+        candidates = candidates_of(
             pl.DataFrame({"rollout_id": list(self.teacher), "text": [TEXTS[name] for name in self.teacher]}),
             pl.DataFrame(sentences, schema=["rollout_id", "sentence", "start", "end"], orient="row"),
             logprobs(self.teacher),
@@ -52,6 +52,7 @@ class Candidates:
             beta,
             seed,
         )
+        found = scored(candidates, SCORES)
         return {row["rollout_id"]: row for row in found.iter_rows(named=True)}
 
 

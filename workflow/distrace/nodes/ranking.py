@@ -10,7 +10,7 @@ import polars as pl
 
 from distrace import command, kinds
 from distrace.artifacts import write_with_rejects
-from distrace.measures.scores import scores, why_unranked
+from distrace.measures.scores import SCORES, candidates_of, scored, why_unranked
 from distrace.parts import fingerprints, open_parts
 from distrace.rejects import Reject, set_aside
 from distrace.versions import NODE_VERSIONS
@@ -31,12 +31,13 @@ def write_ranking(
     frames: list[pl.DataFrame] = []
     rejects: list[Reject] = []
     rows_in = 0
-    for written, cut, *scored in zip(*inputs, strict=True):
-        for made in (cut, *scored):
+    for written, cut, *by_model in zip(*inputs, strict=True):
+        for made in (cut, *by_model):
             made.require_made_from(written)
-        by_teacher, by_student = (logprobs.read("rollout_id", "starts", "ends", "logprobs") for logprobs in scored)
+        by_teacher, by_student = (logprobs.read("rollout_id", "starts", "ends", "logprobs") for logprobs in by_model)
         responses = written.read("rollout_id", "question_id", "sample", "text", "finish_reason")
-        table = scores(responses, cut.read(), by_teacher, by_student, beta, seed).with_row_index("row", offset=rows_in)
+        candidates = candidates_of(responses, cut.read(), by_teacher, by_student, beta, seed)
+        table = scored(candidates, SCORES).with_row_index("row", offset=rows_in)
         kept, left_out = set_aside(table, why_unranked(), "rollout_id", "row")
         frames.append(kept.drop("row"))
         rejects += left_out
@@ -46,6 +47,7 @@ def write_ranking(
         "inputs": fingerprints(inputs),
         "beta": beta,
         "seed": seed,
+        "scores": list(SCORES),
     }
     write_with_rejects(out, kinds.RANKING, pl.concat(frames), rejects, identity, rows_in)
 
