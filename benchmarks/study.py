@@ -182,8 +182,11 @@ def commands(plan: Plan) -> Iterable[tuple[str, dict[str, str]]]:
             **{"beta": "0.1", "seed": "0", "out": ranking},
         },
     )
-    out = selection_path("main", candidates, "teacher_count")
-    yield "selection", {"ranking": ranking, "strategy": "teacher_count", "out": out}
+    name = "teacher_count"
+    strategies = canonical_json({name: vars(plan.strategy(name))})
+    out = selection_path("main", candidates, name)
+    options = {"rankings": ranking, "teachers": '["teacher"]', "strategy": name, "strategies": strategies, "out": out}
+    yield "selection", options
     yield "report", {"config": canonical_json(plan.config), "out_folder": "results/report"}
 
 

@@ -122,12 +122,13 @@ SCORES = ("teacher_count", "random", "longest", "grape")
 
 
 def ranking(*rows: tuple) -> pl.DataFrame:
-    """Return a ranking from rows of question and scores; a response is named by its row."""
+    """Return a ranking from rows of question and scores; a response is named by its row, and has `longest` tokens."""
     frame = pl.DataFrame(rows, schema=["question_id", *SCORES], orient="row")
     return frame.select(
         pl.int_range(pl.len()).cast(pl.String).alias("rollout_id"),
         "question_id",
         pl.lit(0).alias("sample"),
+        pl.col("longest").cast(pl.Float64).alias("tokens"),
         *(pl.col(score).cast(pl.Float64) for score in SCORES),
     )
 

@@ -1,6 +1,7 @@
 """A folder of hand-made results of a small run, as the workflow would leave it, for the tests of the report."""
 
 import copy
+from dataclasses import asdict
 from itertools import islice
 from pathlib import Path
 
@@ -153,4 +154,5 @@ def _write_candidates(plan: Plan) -> None:
     )
     ranking = Path(ranking_path("main", candidates))
     write_ranking(rollouts, sentences, teacher, student, 0.1, 0, ranking)
-    write_selection(ranking, "longest", Path(selection_path("main", candidates, "longest")))
+    strategies = {"longest": asdict(plan.strategy("longest"))}
+    write_selection([ranking], ["teacher"], "longest", strategies, Path(selection_path("main", candidates, "longest")))

@@ -10,6 +10,9 @@ from distrace.config import SCHEMA
 from distrace.engines import ENGINES
 from distrace.errors import DistraceError
 from distrace.measures.strategies import STRATEGIES
+from distrace.measures.grading import Grader
+from distrace.measures.scores import SCORES
+from distrace.measures.strategies import LENGTH_MATCHED
 from distrace.nodes.imported_rollouts import Responses
 from distrace.nodes.questions import Questions
 from distrace.plan import load_plan
@@ -17,6 +20,7 @@ from distrace.settings import Execution, Grader, ModelSettings, Sampling, Server
 from distrace.text.splitting import SPLITTERS
 
 ROOT = Path(__file__).parents[2]
+STRATEGIES = sorted([*SCORES, LENGTH_MATCHED])
 
 
 def mistakes(config: object) -> list[str]:
@@ -42,6 +46,10 @@ def plan():
         ("models/tuned/source/finetune/base", ..., "models.tuned.source.finetune: 'base' is a required property"),
         ("models/a b", {"source": {"folder": "x"}}, "models: 'a b' does not match"),
         ("runs/main/betta", 0.1, "runs.main: unknown key 'betta', did you mean 'beta'?"),
+        ("strategies/mine", {"score": "grape", "pick": "best"}, "strategies.mine.pick: 'best' is not one of"),
+        ("strategies/mine", {"score": "grape", "per_question": 0}, "strategies.mine.per_question: 0 is less than"),
+        ("strategies/mine", {"score": "grape", "respones": 5}, "unknown key 'respones', did you mean 'responses'?"),
+        ("runs/main/equal", "token", "runs.main.equal: 'token' is not one of"),
         ("runs/main/beta", 1.5, "runs.main.beta: 1.5 is greater than the maximum of 1"),
         ("runs/main/alpha", -0.1, "runs.main.alpha: -0.1 is less than the minimum of 0"),
         ("runs/main/alpha", float("nan"), "runs.main.alpha: nan is not of type 'number'"),
@@ -85,9 +93,44 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         (
             "runs/main/strategies",
             ["best"],
-            f"runs.main.strategies: no strategies named 'best'; known: {', '.join(sorted(STRATEGIES))}",
+            f"runs.main.strategies: no strategies named 'best'; known: {', '.join(STRATEGIES)}",
         ),
         ("runs/main/strategies", ["grap"], "runs.main.strategies: no strategies named 'grap', did you mean 'grape'?"),
+        ("strategies/grape", {"score": "random"}, "strategies.grape: there is a strategy of this name already"),
+        ("strategies/length_matched", {"score": "random"}, "there is a strategy of this name already"),
+        ("strategies/mine", {}, "strategies.mine: give either a `score` or another strategy in `length_matched_to`"),
+        (
+            "strategies/mine",
+            {"score": "grape", "length_matched_to": "random"},
+            "strategies.mine: give either a `score` or",
+        ),
+        ("strategies/mine", {"score": "grap"}, "strategies.mine.score: no scores named 'grap', did you mean 'grape'?"),
+        ("strategies/mine", {"score": "length_matched"}, "no scores named 'length_matched'; known: "),
+        (
+            "strategies/mine",
+            {"score": "grape", "responses": 5, "tokens": 9},
+            "strategies.mine: give one of `per_question`, `responses` and `tokens`; found responses, tokens",
+        ),
+        ("strategies/mine", {"length_matched_to": "grap"}, "no strategies named 'grap', did you mean 'grape'?"),
+        ("strategies/mine", {"length_matched_to": "mine"}, "'mine' is itself matched to another; name that one"),
+        ("strategies/mine", {"length_matched_to": "length_matched"}, "'length_matched' is itself matched to another"),
+        (
+            "strategies/mine",
+            {"length_matched_to": "grape", "only_right": True},
+            "strategies.mine: `only_right` is that of 'grape', to which it is matched; leave it out",
+        ),
+        (
+            "strategies/mine",
+            {"length_matched_to": "grape", "per_question": 2},
+            "strategies.mine: `per_question` is that of 'grape', to which it is matched",
+        ),
+        (
+            "strategies/mine",
+            {"length_matched_to": "grape", "pick": "lowest"},
+            "strategies.mine: `pick` is that of 'grape'",
+        ),
+        ("runs/given/pooled", True, "runs.given: `pooled` is about selections, and a run with a `distilled` model"),
+        ("runs/given/equal", "tokens", "runs.given: `equal` is about selections, and a run with a `distilled` model"),
         ("splitter", "words", "splitter: no splitters named 'words'; known: lines, paragraphs, sentences"),
         ("models/big/engine", "vlm", "models.big.engine: no engines named 'vlm', did you mean 'vllm'?"),
         ("runs/given/distilled", "red", "runs.given.distilled: no models named 'red'"),
@@ -131,6 +174,12 @@ def test_a_choice_that_does_not_fit_the_others_gets_a_line(path, value, line):
     found = mistakes(config_with(path, value))
     assert any(line in one for one in found), found
     assert not any("hush" in one for one in found)
+
+
+def test_the_candidates_of_one_teacher_are_not_pooled():
+    config = config_with("runs/main/pooled", True)
+    config["runs"]["main"]["teachers"] = ["big"]
+    assert mistakes(config) == ["runs.main: `pooled` needs several teachers; there is only 'big'"]
 
 
 def test_a_name_that_yaml_takes_for_a_number_is_told():

@@ -3,6 +3,7 @@ import copy
 import pytest
 
 from configs import CONFIG, SERVER, config_with
+from distrace.measures.strategies import Equal, Strategy
 from distrace.plan import (
     RolloutSet,
     Trace,
@@ -53,6 +54,63 @@ def test_a_run_trains_a_model_for_each_teacher_strategy_and_seed(plan):
     ]
     assert plan.models == [*CONFIG["models"], *plan.distilled]
     assert plan.models_from("hub", "finetune") == ["big", "other", "tuned"]
+
+
+def test_where_candidates_are_pooled_a_model_is_trained_for_all_teachers_and_traced_with_each():
+    plan = load_plan(config_with("runs/main/pooled", True))
+    assert list(plan.distilled) == [f"main.pooled.{s}.{seed}" for s in ("teacher_count", "random") for seed in (0, 5)]
+    candidates = [plan.candidates("main", teacher) for teacher in ("big", "other")]
+    assert plan.pools("main") == {"pooled": candidates}
+    assert plan.base_of("main.pooled.random.0") == "small"
+    traced = {(trace.teacher, trace.rollouts.author) for trace in plan.traces("main")}
+    assert traced == {(t, f"main.pooled.teacher_count.{s}") for t in ("big", "other") for s in (0, 5)}
+    selections = [path for path in plan.report_inputs() if path.startswith("results/selection/")]
+    assert selections == [f"results/selection/main/pooled/gsm/explore/{s}.arrow" for s in ("teacher_count", "random")]
+    rankings = [path for path in plan.report_inputs() if path.startswith("results/ranking/")]
+    assert rankings == [ranking_path("main", rollouts) for rollouts in candidates]
+    given = config_with("runs/main/pooled", True)
+    given["runs"]["given"]["distilled"] = "main.pooled.random.5"
+    assert load_plan(given).tested("given")[-1] == "main.pooled.random.5"
+
+
+def test_candidates_that_are_not_pooled_are_a_pool_for_each_teacher(plan):
+    candidates = [plan.candidates("main", teacher) for teacher in ("big", "other")]
+    assert plan.pools("main") == {"big": candidates[:1], "other": candidates[1:]}
+    assert plan.pools("given") == {}
+
+
+@pytest.fixture
+def with_strategies():
+    config = config_with("runs/main/strategies", ["random", "twin", "few"])
+    config["strategies"] = {
+        "few": {"score": "shortest", "tokens": 900, "only_right": True},
+        "twin": {"length_matched_to": "most"},
+        "most": {"score": "grape", "pick": "lowest", "per_question": 3, "only_right": True},
+    }
+    return config
+
+
+def test_a_strategy_is_one_of_the_config_or_a_score_or_a_twin(with_strategies):
+    plan = load_plan(with_strategies)
+    assert plan.strategy("grape") == Strategy("grape", "highest")
+    assert plan.strategy("shortest") == Strategy("shortest", "lowest")
+    assert plan.strategy("few") == Strategy("shortest", "lowest", tokens=900, only_right=True)
+    assert plan.strategy("most") == Strategy("grape", "lowest", per_question=3, only_right=True)
+    assert plan.strategy("twin") == Strategy(only_right=True, length_matched_to="most")
+    assert plan.strategy("length_matched") == Strategy(length_matched_to="teacher_count")
+
+
+def test_a_selection_depends_on_its_strategy_and_what_that_is_matched_to_and_if_equal_on_all_of_the_run(
+    with_strategies,
+):
+    plan = load_plan(with_strategies)
+    assert list(plan.strategies_behind("main", "random")) == ["random"]
+    assert list(plan.strategies_behind("main", "twin")) == ["twin", "most"]
+    assert plan.equal("main") is None
+    with_strategies["runs"]["main"]["equal"] = "tokens"
+    equal = load_plan(with_strategies)
+    assert set(equal.strategies_behind("main", "random")) == {"random", "twin", "few", "most"}
+    assert equal.equal("main") == Equal("tokens", ["random", "twin", "few"])
 
 
 def test_a_distilled_model_runs_as_the_student_it_starts_from(plan):

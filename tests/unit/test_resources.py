@@ -121,6 +121,25 @@ def test_a_set_of_unknown_length_has_unknown_tokens():
     assert resources.training(plan, "main.big.random.0").tokens == 3 * 8 * 4096  # by its steps
 
 
+@pytest.mark.parametrize(
+    ("strategy", "examples"),
+    [
+        ({"score": "grape"}, 100),
+        ({"score": "grape", "per_question": 3}, 300),
+        ({"score": "grape", "responses": 70}, 70),
+        ({"score": "grape", "tokens": 5000}, 100 * 4),
+    ],
+)
+def test_a_student_learns_as_many_responses_as_its_strategy_may_take(strategy, examples):
+    config = config_with("questions/gsm/limit", 100)
+    config["training"]["short"] = {"epochs": 2.0, "max_length": 64}
+    config["strategies"] = {"mine": strategy, "twin": {"length_matched_to": "mine"}}
+    config["runs"]["main"]["strategies"] = ["mine", "twin"]
+    plan = load_plan(config)
+    for name in ("mine", "twin"):
+        assert resources.training(plan, f"main.big.{name}.0").tokens == 2 * examples * 64
+
+
 def test_windows_cost_more_to_score():
     plan = model()
     assert resources.scoring(plan, "window-3", ANSWERS).cost > resources.scoring(plan, "full", ANSWERS).cost

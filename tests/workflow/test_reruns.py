@@ -62,7 +62,8 @@ def untraced(model: str) -> set[str]:
     return {f"models/{model}/model"} | answers(model)
 
 
-CHOICE = paths("ranking/main/teacher/train/explore", "selection/main/teacher/train/explore/{teacher_count,random}")
+SELECTIONS = paths("selection/main/teacher/train/explore/{teacher_count,random}")
+CHOICE = {"ranking/main/teacher/train/explore"} | SELECTIONS
 TRAINED = traced(COUNTED) | untraced(RANDOM)
 
 
@@ -106,6 +107,10 @@ CHANGES = {
         {"selection/main/teacher/train/explore/longest"} | untraced("main.teacher.longest.0") | REPORT,
     ),
     "a strategy less": (lambda c: c["runs"]["main"]["strategies"].remove("random"), REPORT),
+    "equal responses or tokens": (
+        lambda c: c["runs"]["main"].update(equal="tokens"),
+        SELECTIONS | TRAINED | REPORT,
+    ),
     "another seed": (
         lambda c: c["runs"]["main"].update(seeds=[0, 1]),
         untraced("main.teacher.random.1") | traced("main.teacher.teacher_count.1") | REPORT,
@@ -173,6 +178,24 @@ def test_another_beta_of_the_candidates_trains_no_model_whose_responses_stay_the
     assert after["random.0"] == before["random.0"]
     assert after["teacher_count.0"] != before["teacher_count.0"]
     assert re.findall(r"(\S+) was computed before", printed) == [f"{DISTILLED}.random.0/model.json"]
+
+
+def test_a_strategy_more_trains_its_own_student_alone_unless_all_get_as_little_as_it_does(copy_of_finished):
+    def trained(edit, *strategies: str) -> set[str]:
+        change(copy_of_finished, edit)
+        printed = snakemake(copy_of_finished, *(f"{DISTILLED}.{name}.0/model.json" for name in strategies))
+        kept = re.findall(rf"\[finetune\] {DISTILLED}\.(\w+)\.0/model\.json was computed before", printed)
+        return set(strategies) - set(kept)
+
+    def add(config: dict, name: str, **strategy) -> None:
+        config.setdefault("strategies", {})[name] = strategy
+        config["runs"]["main"].update(equal="responses")
+        config["runs"]["main"]["strategies"].append(name)
+
+    as_many = trained(lambda c: add(c, "most_likely", score="grape"), "teacher_count", "random", "most_likely")
+    assert as_many == {"most_likely"}
+    fewer = trained(lambda c: add(c, "five", score="grape", responses=5), "teacher_count", "random", "five")
+    assert fewer == {"teacher_count", "random", "five"}
 
 
 def test_a_folder_without_its_times_and_snakemakes_records_runs_no_model_again(finished, tmp_path):

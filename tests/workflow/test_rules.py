@@ -43,3 +43,18 @@ def test_jobs_of_a_model_ask_for_what_its_config_says_and_else_for_an_estimate(t
     on_gpu = asked(folder, "0")["logprobs"]
     assert {gpus for gpus, _, _ in on_gpu} == {"0", "1"}  # the teacher, and the student with what is trained from it
     assert {minutes for gpus, _, minutes in on_gpu if gpus == "1"} == {"31"}
+
+
+def test_only_a_strategy_that_asks_for_right_answers_reads_grades(tmp_path, config):
+    def reads_grades(name: str, equal: str | None) -> bool:
+        asked = copy.deepcopy(config)
+        asked["strategies"] = {"right": {"score": "random", "only_right": True}}
+        asked["runs"]["main"].update(strategies=["random", "right"], equal=equal)
+        folder = new_folder(tmp_path / f"{name}-{equal}", asked)
+        printed = snakemake(folder, "--dry-run", f"results/selection/main/teacher/train/explore/{name}.arrow")
+        [job] = [job for job in re.split(r"\n(?=rule \w+:\n)", printed) if job.startswith("rule selection:")]
+        return "results/grades/" in job
+
+    assert reads_grades("right", None)
+    assert not reads_grades("random", None)
+    assert reads_grades("random", "tokens")

@@ -163,6 +163,35 @@ def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_tr
     assert f"Which teacher did {distilled} learn from?" in page
 
 
+def test_candidates_of_two_teachers_are_pooled_for_one_student_that_is_traced_with_each(copy_of_finished):
+    def pool(config: dict) -> None:
+        config["strategies"] = {
+            "two_each": {"score": "grape", "per_question": 2},
+            "of_their_length": {"length_matched_to": "two_each"},
+        }
+        config["runs"]["pool"] = config["runs"]["main"] | {
+            "teachers": ["teacher", "student"],
+            "pooled": True,
+            "equal": "tokens",
+            "strategies": ["two_each", "of_their_length", "random"],
+        }
+
+    change(copy_of_finished, pool)
+    snakemake(copy_of_finished)
+    folder = copy_of_finished / "results/selection/pool/pooled/train/explore"
+    selected = {name: pl.read_ipc(folder / f"{name}.arrow") for name in ("two_each", "of_their_length", "random")}
+    assert all(set(table["teacher"]) == {"teacher", "student"} for table in selected.values())
+    chosen = {name: table.filter(pl.col("rank").is_not_null()) for name, table in selected.items()}
+    tokens = [table["tokens"].sum() for table in chosen.values()]
+    assert max(tokens) - min(tokens) < selected["random"]["tokens"].max()
+    both = chosen["of_their_length"].join(chosen["two_each"], on="rollout_id", how="semi")
+    assert all("no other is left of its question" in reason for reason in both["reason"])
+    run = json.loads((copy_of_finished / "results/report/numbers.json").read_text())["runs"]["pool"]
+    assert [(s["teacher"], s["selected"]) for s in run["selections"]] == [("pooled", len(t)) for t in chosen.values()]
+    traced = [(trace["teacher"], trace["distilled"]) for trace in run["traces"]]
+    assert traced == [(teacher, "pool.pooled.two_each.0") for teacher in ("teacher", "student")]
+
+
 def test_two_folders_get_the_same_bytes(finished, config, tmp_path):
     again = new_folder(tmp_path / "again", config)
     snakemake(again, labels_of("teacher"))

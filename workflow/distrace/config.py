@@ -20,11 +20,14 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from distrace.engines import ENGINES
 from distrace.errors import DistraceError
-from distrace.measures.strategies import STRATEGIES
+from distrace.measures.scores import SCORES
+from distrace.measures.strategies import LENGTH_MATCHED
 from distrace.text.splitting import SPLITTERS
 
 SCHEMA = Path(__file__).parent / "config.schema.yaml"
 _RENAMED = {"own_log_probs": "own_logprobs", "window": "context_length", "check_precision": "check_float32"}
+
+POOLED = "pooled"  # stands for the teacher, where the candidates of all teachers of a run are pooled
 
 Config = dict[str, Any]
 Complaints = Iterator[str]
@@ -40,15 +43,29 @@ def complete(config: Config) -> Config:
 
 
 def distilled_names(runs: Config) -> dict[str, tuple[str, str, str, int]]:
-    """Return run, teacher, strategy and seed of each model that a run trains, by the name of the model."""
+    """Return run, teacher (or `pooled`), strategy and seed of each model that a run trains, by the model's name."""
     return {
         f"{run}.{teacher}.{strategy}.{seed}": (run, teacher, strategy, seed)
         for run, settings in runs.items()
         if settings["distilled"] is None
-        for teacher in settings["teachers"]
+        for teacher in ([POOLED] if settings["pooled"] else settings["teachers"])
         for strategy in settings["strategies"]
         for seed in settings["seeds"]
     }
+
+
+def picks(config: Config) -> dict[str, str]:
+    """Return, for each score by name, which end of it is taken: `highest` or `lowest`."""
+    return {name: score.pick for name, score in SCORES.items()}
+
+
+def strategy_config(config: Config, name: str) -> dict[str, Any] | None:
+    """Return the settings of a strategy: one of the config, `length_matched`, or a score; None if there is none."""
+    if name in config["strategies"]:
+        return dict(config["strategies"][name])
+    if name == LENGTH_MATCHED:
+        return {"length_matched_to": "teacher_count"}
+    return {"score": name} if name in picks(config) else None
 
 
 @cache
@@ -118,6 +135,8 @@ def _wrong_references(config: Config) -> Complaints:
         yield from _unknown({"engines": ENGINES}, "engines", f"models.{name}.engine", model["engine"])
         yield from _wrong_model(config, name, model["source"])
         yield from _wrong_server(f"models.{name}", model)
+    for name, strategy in config["strategies"].items():
+        yield from _wrong_strategy(config, name, strategy)
     for name, run in config["runs"].items():
         yield from _wrong_run(config, f"runs.{name}", run)
     for name, sampling in config["sampling"].items():
@@ -228,6 +247,32 @@ def _without_solutions(config: Config, where: str, questions: str) -> Complaints
         yield f"{where}: questions {questions!r} have no `solution` to learn from"
 
 
+def _wrong_strategy(config: Config, name: str, strategy: dict[str, Any]) -> Complaints:
+    where = f"strategies.{name}"
+    if name in picks(config) or name == LENGTH_MATCHED:
+        yield f"{where}: there is a strategy of this name already (docs/scores.md); give it another name"
+    other = strategy["length_matched_to"]
+    if (strategy["score"] is None) == (other is None):
+        yield f"{where}: give either a `score` or another strategy in `length_matched_to`"
+    if strategy["score"] is not None:
+        yield from _unknown({"scores": picks(config)}, "scores", f"{where}.score", strategy["score"])
+    amounts = [key for key in ("per_question", "responses", "tokens") if strategy[key]]
+    if len(amounts) > 1:
+        yield f"{where}: give one of `per_question`, `responses` and `tokens`; found {', '.join(amounts)}"
+    if other is None:
+        return
+    yield from _unknown({"strategies": _strategies(config)}, "strategies", f"{where}.length_matched_to", other)
+    if (strategy_config(config, other) or {}).get("length_matched_to"):
+        yield f"{where}.length_matched_to: {other!r} is itself matched to another; name that one"
+    for key in [key for key in ("pick", *amounts, "only_right") if strategy[key]]:
+        yield f"{where}: `{key}` is that of {other!r}, to which it is matched; leave it out"
+
+
+def _strategies(config: Config) -> list[str]:
+    """Return the names of all strategies that a run can have."""
+    return [*config["strategies"], LENGTH_MATCHED, *picks(config)]
+
+
 def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
     for teacher in run["teachers"]:
         yield from _unknown(config, "models", f"{where}.teachers", teacher)
@@ -241,14 +286,18 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
     for name, pattern in run["habits"].items():
         yield from _wrong_habit(f"{where}.habits.{name}", pattern)
     for strategy in run["strategies"]:
-        yield from _unknown({"strategies": STRATEGIES}, "strategies", f"{where}.strategies", strategy)
+        yield from _unknown({"strategies": _strategies(config)}, "strategies", f"{where}.strategies", strategy)
     for strategy in run["trace"] or []:
         if strategy not in run["strategies"]:
             yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
     if run["distilled"]:
         models = {**config["models"], **distilled_names(config["runs"])}
         yield from _unknown({"models": models}, "models", f"{where}.distilled", run["distilled"])
+        for key in [key for key in ("pooled", "equal") if run[key]]:
+            yield f"{where}: `{key}` is about selections, and a run with a `distilled` model selects nothing"
         return
+    if run["pooled"] and len(run["teachers"]) == 1:
+        yield f"{where}: `pooled` needs several teachers; there is only {run['teachers'][0]!r}"
     if not run["candidates"] or not run["training"] or not run["strategies"]:
         yield f"{where}: needs `candidates`, `strategies` and `training`, or a ready-made `distilled` model"
         return

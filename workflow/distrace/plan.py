@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from distrace.config import Config, complete, distilled_names
+from distrace.config import POOLED, Config, complete, distilled_names, picks, strategy_config
+from distrace.measures.strategies import Equal, Strategy
 from distrace.parts import LIST, part_names
 from distrace.questions import Cut, Questions, count_parts, part_digests
 from distrace.settings import Execution, ModelSettings, Sampling, Training
@@ -41,7 +42,10 @@ class RolloutSet:
 
 @dataclass(frozen=True)
 class Distilled:
-    """A model that a run trains from its student on what one strategy selects from one teacher's candidates."""
+    """A model that a run trains from its student on what one strategy selects from one teacher's candidates.
+
+    Where a run pools the candidates of its teachers, `teacher` is `pooled`.
+    """
 
     name: str
     run: str
@@ -193,7 +197,7 @@ class Plan:
         return _pick(Training, self.config["training"][settings] | {"seed": self.config["seed"] + seed})
 
     def candidates(self, run: str, teacher: str) -> RolloutSet:
-        """Return the rollout set of a teacher's candidates in a run."""
+        """Return the rollout set of a teacher's candidates in a run; for `pooled`, the set that stands for all."""
         wanted = self.config["runs"][run]["candidates"]
         return RolloutSet(teacher, wanted["questions"], wanted["sampling"])
 
@@ -201,6 +205,35 @@ class Plan:
         """Return the candidates of each teacher of a run; none if the run takes an existing distilled model."""
         settings = self.config["runs"][run]
         return [] if settings["distilled"] else [self.candidates(run, teacher) for teacher in settings["teachers"]]
+
+    def pools(self, run: str) -> dict[str, list[RolloutSet]]:
+        """Return what the strategies of a run select from: by teacher, or `pooled`, the candidates in the pool."""
+        candidates = self.all_candidates(run)
+        if self.config["runs"][run]["pooled"]:
+            return {POOLED: candidates}
+        return {rollouts.author: [rollouts] for rollouts in candidates}
+
+    def strategy(self, name: str) -> Strategy:
+        """Return how a strategy selects: `pick` is its score's own where the config does not say which.
+
+        One that is matched to another takes only right responses if that one does.
+        """
+        settings = strategy_config(self.config, name) or {}
+        if other := settings.get("length_matched_to"):
+            return Strategy(length_matched_to=other, only_right=self.strategy(other).only_right)
+        return _pick(Strategy, settings | {"pick": settings.get("pick") or picks(self.config)[settings["score"]]})
+
+    def strategies_behind(self, run: str, name: str) -> dict[str, Strategy]:
+        """Return a strategy of a run and those that its selection depends on, by name."""
+        equal = self.equal(run)
+        found = {other: self.strategy(other) for other in [name, *(equal.strategies if equal else [])]}
+        matched_to = [strategy.length_matched_to for strategy in found.values() if strategy.length_matched_to]
+        return found | {other: self.strategy(other) for other in matched_to}
+
+    def equal(self, run: str) -> Equal | None:
+        """Return what the strategies of a run get as much of; None if each selection is left as it is."""
+        settings = self.config["runs"][run]
+        return Equal(settings["equal"], settings["strategies"]) if settings["equal"] else None
 
     def tested(self, run: str) -> list[str]:
         """Return the models whose answers to a run's test questions are graded."""
@@ -220,7 +253,8 @@ class Plan:
         if settings["distilled"]:
             pairs = [(teacher, settings["distilled"]) for teacher in settings["teachers"]]
         else:
-            pairs = [(m.teacher, m.name) for m in self.distilled.values() if m.run == run and m.strategy in wanted]
+            trained = [m for m in self.distilled.values() if m.run == run and m.strategy in wanted]
+            pairs = [(rollouts.author, m.name) for m in trained for rollouts in self.pools(run)[m.teacher]]
         test = settings["test"]
         return [Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]]
 
@@ -359,7 +393,9 @@ class Plan:
         for candidates in self.all_candidates(run):
             yield from self._graded(candidates)
             yield ranking_path(run, candidates)
-            yield from (selection_path(run, candidates, s) for s in self.config["runs"][run]["strategies"])
+        for teacher in self.pools(run):
+            pool = self.candidates(run, teacher)
+            yield from (selection_path(run, pool, s) for s in self.config["runs"][run]["strategies"])
 
     def _trace_inputs(self, trace: Trace) -> Iterator[str]:
         yield self.trace_parts(trace)
@@ -405,7 +441,7 @@ def ranking_path(run: str, rollouts: RolloutSet) -> str:
 
 
 def selection_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
-    """Return the path of what a strategy selects from a run's candidates."""
+    """Return the path of what a strategy selects from a run's candidates, those of one teacher or `pooled`."""
     return f"{RESULTS}/selection/{run}/{rollouts.folder}/{strategy}.arrow"
 
 

@@ -161,16 +161,26 @@ def training(plan: Plan, model: str) -> Work:
     cost = TRAINED + settings.gradient_checkpointing
     if settings.max_steps > 0:
         return Work("train", settings.max_steps * settings.batch_size * settings.max_length, cost, at_once)
-    examples = _questions(plan, _learnt(plan, model))
+    examples = _examples(plan, model)
     return Work("train", None if examples is None else settings.epochs * examples * settings.max_length, cost, at_once)
 
 
-def _learnt(plan: Plan, model: str) -> str:
-    """Return the name of the set of questions whose answers a model learns: one for each."""
-    if model in plan.distilled:
-        distilled = plan.distilled[model]
-        return plan.candidates(distilled.run, distilled.teacher).questions
-    return str(plan.config["models"][model]["source"]["finetune"]["questions"])
+def _examples(plan: Plan, model: str) -> int | None:
+    """Return how many responses a model learns at most: of each question one, or as many as its strategy takes."""
+    if model not in plan.distilled:
+        return _questions(plan, str(plan.config["models"][model]["source"]["finetune"]["questions"]))
+    distilled = plan.distilled[model]
+    candidates, pool = plan.candidates(distilled.run, distilled.teacher), plan.pools(distilled.run)[distilled.teacher]
+    questions, sampling = _questions(plan, candidates.questions), plan.config["sampling"][candidates.sampling]
+    strategy = plan.strategy(distilled.strategy)
+    if strategy.length_matched_to:
+        strategy = plan.strategy(strategy.length_matched_to)
+    if strategy.responses:
+        return strategy.responses
+    if questions is None or (strategy.tokens and sampling["responses"]):
+        return None
+    # A budget of tokens may hold all candidates, if they are short.
+    return questions * (len(pool) * sampling["samples"] if strategy.tokens else strategy.per_question or 1)
 
 
 def _questions(plan: Plan, name: str) -> int | None:

@@ -15,6 +15,6 @@ NODE_VERSIONS = {
     "sentences": 1,
     "logprobs": 1,
     "ranking": 1,
-    "selection": 1,
+    "selection": 2,
     "finetune": 1,
 }

@@ -68,7 +68,7 @@ wildcard_constraints:
     sampling="[^/]+",
     scorer="[^/]+",
     splitter="[^/]+",
-    strategy="[^/]+",
+    strategy="[^/.]+",
     teacher="[^/]+",
 
 
@@ -248,11 +248,24 @@ def finetune_data(wildcards):
         return {"questions": plan.questions_parts(questions)}
     distilled = plan.distilled[wildcards.model]
     candidates = plan.candidates(distilled.run, distilled.teacher)
+    pool = plan.pools(distilled.run)[distilled.teacher]
     return {
         "questions": plan.questions_parts(candidates.questions),
-        "rollouts": plan.rollouts_parts("rollouts", candidates),
+        "rollouts": [plan.rollouts_parts("rollouts", rollouts) for rollouts in pool],
         "selection": planning.selection_path(distilled.run, candidates, distilled.strategy),
     }
+
+
+def selection_data(wildcards):
+    """Return the rankings that a strategy selects from and, where it counts which answers are right, the grades.
+
+    The author is a teacher, or `pooled`.
+    """
+    pool = plan.pools(wildcards.run)[wildcards.author]
+    found = {"rankings": [planning.ranking_path(wildcards.run, rollouts) for rollouts in pool]}
+    if any(strategy.only_right for strategy in plan.strategies_behind(wildcards.run, wildcards.strategy).values()):
+        found["grades"] = [plan.rollouts_parts("grades", rollouts) for rollouts in pool]
+    return found
 
 
 def model_files(wildcards):
@@ -331,6 +344,18 @@ def responses_options(wildcards, input):
     found = f"--rollouts {part_beside(input.rollouts, wildcards)} "
     found += f"--questions {questions_beside(input.model, wildcards)}"
     return f"{found} --sentences {part_beside(input.sentences, wildcards)}" if input.sentences else found
+
+
+def selection_options(wildcards):
+    """Return the options of a selection job that depend on its strategy and its pool."""
+    strategies = plan.strategies_behind(wildcards.run, wildcards.strategy)
+    options = {
+        "teachers": [rollouts.author for rollouts in plan.pools(wildcards.run)[wildcards.author]],
+        "strategies": {name: asdict(strategy) for name, strategy in strategies.items()},
+    }
+    if equal := plan.equal(wildcards.run):
+        options["equal"] = asdict(equal)
+    return " ".join(f"--{name} {shlex.quote(canonical_json(value))}" for name, value in options.items())
 
 
 def author_of_tokens(wildcards):

@@ -30,15 +30,21 @@ rule ranking:
 
 rule selection:
     input:
-        f"results/ranking/{{run}}/{ROLLOUT_SET}.arrow",
+        unpack(selection_data),
     output:
-        f"results/selection/{{run}}/{ROLLOUT_SET}/{{strategy}}.arrow",
+        selection=f"results/selection/{{run}}/{ROLLOUT_SET}/{{strategy}}.arrow",
+        rejects=f"results/selection/{{run}}/{ROLLOUT_SET}/{{strategy}}.rejects.arrow",
     log:
         f"logs/selection/{{run}}/{ROLLOUT_SET}/{{strategy}}.log",
     conda:
         "../../envs/distrace.yaml"
+    resources:
+        mem_mb=8000,
     params:
+        options=selection_options,
+        grades=lambda w, input: f"--grades {input.grades}" if "grades" in input.keys() else "",
+        seed=plan.config["seed"],
         version=NODE_VERSIONS["selection"],
     shell:
-        "python -m distrace.nodes.selection --ranking {input} --strategy {wildcards.strategy} --out {output} "
-        "2>&1 | tee {log}"
+        "python -m distrace.nodes.selection --rankings {input.rankings} {params.grades} --strategy {wildcards.strategy} "
+        "{params.options} --seed {params.seed} --out {output.selection} 2>&1 | tee {log}"

@@ -75,34 +75,56 @@ def test_another_project_takes_the_weights_and_knows_the_model_by_its_own_name(t
     assert read_card(tmp_path / "theirs" / "model.json").name == "tuned"
 
 
-def write_selection(folder: Path, parts: list[str], chosen: str) -> tuple[Path, Path]:
-    """Write two-letter responses, one for each letter of each part, to the first questions; and a selection of some."""
+def write_responses(folder: Path, parts: list[str]) -> Path:
+    """Write two-letter responses, one for each letter of each part, to the first questions."""
     for number, names in enumerate(parts):
-        texts = {name: (SUMS[ord(name) - ord("a")][0], name * 2) for name in names}
+        texts = {name: (SUMS[ord(name.lower()) - ord("a")][0], name * 2) for name in names}
         asked = write_questions(folder / "asked" / f"{number}.arrow", {question: "0" for question, _ in texts.values()})
         write_rollouts(folder / "rollouts" / f"{number}.arrow", asked, texts)
+    return write_parts(folder / "rollouts")
+
+
+def write_selection(folder: Path, parts: list[str], chosen: str, passed_over: str = "") -> tuple[list[Path], Path]:
+    """Write responses to the first questions, and a selection of some of them."""
     rows = [
         {"rollout_id": name, "question_id": short_id("x"), "rank": rank, "reason": ""}
-        for rank, name in enumerate(chosen)
+        for names, rank in ((passed_over, None), (chosen, 1))
+        for name in names
     ]
     write(folder / "selection.arrow", kinds.SELECTION, rows, {"chosen": chosen})
-    return write_parts(folder / "rollouts"), folder / "selection.arrow"
+    return [write_responses(folder, parts)], folder / "selection.arrow"
 
 
-def test_the_responses_of_a_selection_are_learnt_in_its_order_from_whichever_part(
-    tmp_path, base, questions, monkeypatch
-):
-    learnt = []
+@pytest.fixture
+def learnt(monkeypatch) -> list[tuple]:
+    """The rows that training is given, which goes no further."""
+    found = []
 
     def none_of(_, frames, *__):
-        learnt.extend(row for frame in frames for row in frame.select(COLUMNS).iter_rows())
+        found.extend(row for frame in frames for row in frame.select(COLUMNS).iter_rows())
         return 0, []
 
     monkeypatch.setattr(finetune, "write_examples", none_of)
-    rollouts, selection = write_selection(tmp_path, ["ab", "", "cd"], "dab")
+    return found
+
+
+def test_the_chosen_responses_of_a_selection_are_learnt_in_its_order_from_whichever_part(
+    tmp_path, base, questions, learnt
+):
+    rollouts, selection = write_selection(tmp_path, ["ab", "", "cd"], "dab", passed_over="c")
     with pytest.raises(DistraceError, match="no example is left"):
         write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
     assert learnt == [(name, SUMS[number][0], name * 2, 0) for name, number in (("d", 3), ("a", 0), ("b", 1))]
+
+
+def test_responses_of_several_teachers_are_learnt_question_by_question(tmp_path, base, questions, learnt):
+    theirs, selection = write_selection(tmp_path, ["ab", "cd"], "BaCd", passed_over="c")
+    others = write_responses(tmp_path / "others", ["AB", "CD"])
+    out = tmp_path / "out/model.json"
+    with pytest.raises(DistraceError, match="no example is left"):
+        write_finetuned("tuned", base, PLAIN, TRAINING, questions, out, [*theirs, others], selection)
+    asked = {"B": 1, "a": 0, "C": 2, "d": 3}
+    assert learnt == [(name, SUMS[number][0], name * 2, 0) for name, number in asked.items()]
 
 
 def test_a_selection_of_responses_that_no_part_holds_is_refused(tmp_path, base, questions):

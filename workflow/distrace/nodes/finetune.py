@@ -4,7 +4,7 @@ A distilled model learns the responses of a selection; any other model the worke
 They are read part by part and tokenised into a file in a hidden folder beside the output, `.examples`, which goes once
 the model is trained. A killed job tokenises again and trains on from its last checkpoint.
 Run by the workflow as `python -m distrace.nodes.finetune --name NAME --base FILE --settings JSON --training JSON
---questions PARTS --out FILE`, with `--rollouts PARTS --selection FILE` where it learns a selection.
+--questions PARTS --out FILE`, with `--rollouts PARTS... --selection FILE` where it learns a selection.
 """
 
 import logging
@@ -44,15 +44,16 @@ def write_finetuned(
     training: Training,
     questions: Path,
     out: Path,
-    rollouts: Path | None = None,
+    rollouts: list[Path] | None = None,
     selection: Path | None = None,
     threads: int = 1,
 ) -> None:
     """Fine-tune `base` and write weights, tokenizer, model card and training log beside the card at `out`.
 
-    With `selection`, the model learns the selected rollouts, without it the solutions of `questions`. Examples that
-    cannot be tokenised or are too long are rejected, with the reason, in `training.rejects.arrow`. So many `threads`
-    tokenise. Raises DistraceError if no example is left.
+    With `selection`, the model learns what it chose of these `rollouts` (those of several teachers, if it is from their
+    pooled candidates), without it the solutions of `questions`. Examples that cannot be tokenised or are too long are
+    rejected, with the reason, in `training.rejects.arrow`. So many `threads` tokenise. Raises DistraceError if no
+    example is left.
     """
     card = read_card(base)
     identity = {
@@ -103,38 +104,42 @@ def _content(wanted: Iterator[pl.DataFrame]) -> str:
     return content.hexdigest()
 
 
-def _wanted(name: str, questions: Path, rollouts: Path | None, selection: Path | None) -> Iterator[pl.DataFrame]:
+def _wanted(name: str, questions: Path, rollouts: list[Path] | None, selection: Path | None) -> Iterator[pl.DataFrame]:
     """Return an iterator over the rows to learn from, in their order; it holds those of one part at a time."""
     asked = open_parts(questions, kinds.QUESTIONS)
     if selection and rollouts:
-        return _selected(asked, open_parts(rollouts, kinds.ROLLOUTS), open_artifact(selection, kinds.SELECTION))
+        written = [open_parts(path, kinds.ROLLOUTS) for path in rollouts]
+        return _selected(asked, written, open_artifact(selection, kinds.SELECTION))
     if selection or rollouts:
         raise DistraceError(f"model {name!r}: a selection and the rollouts it is from need each other")
     return _solutions(asked)
 
 
-def _selected(questions: Parts, rollouts: Parts, selection: Artifact) -> Iterator[pl.DataFrame]:
+def _selected(questions: Parts, rollouts: list[Parts], selection: Artifact) -> Iterator[pl.DataFrame]:
     """Yield the selected responses with their questions, in the order of the selection.
 
-    A part is read once for each run of responses in it; selections have the order of the parts.
+    Parts of the same number, one of each list, are read together, once for each run of responses in them: they are on
+    the same questions, and selections have the order of these.
     """
     asked = questions.read("question_id", "question")
-    written = list(rollouts)
-    places = [part.read("rollout_id").with_columns(part=pl.lit(number)) for number, part in enumerate(written)]
-    chosen = selection.read("rollout_id")
+    written = list(zip(*rollouts, strict=True))
+    places = [
+        part.read("rollout_id").with_columns(part=pl.lit(number)) for number, row in enumerate(written) for part in row
+    ]
+    chosen = selection.read("rollout_id", "rank").filter(pl.col("rank").is_not_null()).select("rollout_id")
     found = chosen.join(pl.concat(places), on="rollout_id", how="inner", maintain_order="left")
     if len(found) != len(chosen):
         raise DistraceError(
             f"{selection.path} chose {len(chosen)} responses; the rollouts hold only {len(found)} of them"
         )
     for run in found.with_columns(run=pl.col("part").rle_id()).partition_by("run"):
-        part = written[run["part"][0]]
-        responses = part.read("rollout_id", "question_id", "text", "answer_start")
-        rows = run.join(responses, on="rollout_id", how="inner", maintain_order="left")
+        parts = written[run["part"][0]]
+        responses = [part.read("rollout_id", "question_id", "text", "answer_start") for part in parts]
+        rows = run.join(pl.concat(responses), on="rollout_id", how="inner", maintain_order="left")
         rows = rows.join(asked, on="question_id", how="left", maintain_order="left")
         if rows["question"].has_nulls():
             stray = rows.filter(pl.col("question").is_null())["question_id"][0]
-            raise DistraceError(f"{part.path}: question {stray} is not in {questions.path}")
+            raise DistraceError(f"{parts[0].path}: question {stray} is not in {questions.path}")
         yield rows.rename({"rollout_id": "source"})
 
 

@@ -88,8 +88,8 @@ def _run_numbers(plan: Plan, run: str) -> Numbers:
         "traces": [_trace_numbers(plan, trace) for trace in plan.traces(run)],
         "attribution": [_attribution_numbers(plan, run, r) for r in plan.attributed(run)],
         "selections": [
-            _selection_numbers(plan, run, candidates, strategy)
-            for candidates in plan.all_candidates(run)
+            _selection_numbers(plan, run, teacher, strategy)
+            for teacher in plan.pools(run)
             for strategy in settings["strategies"]
         ],
     }
@@ -259,13 +259,16 @@ def _habits(plan: Plan, trace: Trace) -> Numbers:
     return {name: {"pattern": habits[name]} | habit_labels(pl.concat(found)) for name, found in shown.items()}
 
 
-def _selection_numbers(plan: Plan, run: str, candidates: RolloutSet, strategy: str) -> Numbers:
-    ranking = open_artifact(ranking_path(run, candidates), kinds.RANKING).read()
-    graded = open_parts(plan.rollouts_parts("grades", candidates), kinds.GRADES).read("rollout_id", "correct")
-    chosen = open_artifact(selection_path(run, candidates, strategy), kinds.SELECTION).read("rollout_id")
+def _selection_numbers(plan: Plan, run: str, teacher: str, strategy: str) -> Numbers:
+    pool = plan.pools(run)[teacher]
+    ranking = pl.concat([open_artifact(ranking_path(run, one), kinds.RANKING).read() for one in pool])
+    grades = [open_parts(plan.rollouts_parts("grades", one), kinds.GRADES) for one in pool]
+    graded = pl.concat([parts.read("rollout_id", "correct") for parts in grades])
+    selected = open_artifact(selection_path(run, plan.candidates(run, teacher), strategy), kinds.SELECTION)
+    chosen = selected.read("rollout_id", "rank").filter(pl.col("rank").is_not_null()).select("rollout_id")
     table = chosen.join(ranking, on="rollout_id").join(graded, on="rollout_id", how="left")
     return {
-        "teacher": candidates.author,
+        "teacher": teacher,
         "strategy": strategy,
         "selected": len(chosen),
         "candidates": len(ranking),
