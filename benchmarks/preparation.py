@@ -176,7 +176,7 @@ class SleepingEngine:
         size = max(1, BATCH_TOKENS // len(requests[order[0]].response))
         return [order[start : start + size] for start in range(0, len(order), size)]
 
-    def score(self, requests: list[ScoreRequest]) -> list[Score]:
+    def score(self, requests: list[ScoreRequest], top: int = 0) -> list[Score]:
         """Sleep as long as a model with this rate would take."""
         began = time.perf_counter()
         time.sleep(sum(len(request.response) for request in requests) / self.rate)

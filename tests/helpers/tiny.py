@@ -88,6 +88,15 @@ def plain_scores(model, prompt: list[int], response: list[int]) -> tuple[list[fl
     return logprobs.tolist(), ranks.tolist()
 
 
+@torch.inference_mode()
+def plain_top(model, prompt: list[int], response: list[int], top: int) -> tuple[list[float], list[float]]:
+    """Return, for each token of a response, the mass of the most probable tokens, and the sum of their squares."""
+    logits = model(torch.tensor([prompt + response]), use_cache=False).logits[0, len(prompt) - 1 : -1].double()
+    kept = logits.softmax(1).sort(descending=True).values[:, :top]
+    masses = kept.sum(1)
+    return masses.tolist(), ((kept / masses[:, None]) ** 2).sum(1).tolist()
+
+
 def write_author(folder: Path) -> Path:
     """Write a tiny model and its card into a folder; return the card's path."""
     tiny_model("llama").save_pretrained(folder)

@@ -77,6 +77,11 @@ def test_scores_are_those_of_the_transformers_engine_through_either_form(fake, c
             assert scores[i].ranks is None or not len(expected.logprobs)
 
 
+def test_a_server_is_not_asked_for_the_probabilities_of_other_tokens(fake, card):
+    with pytest.raises(DistraceError, match="only engine 'transformers' tells the probabilities of the 50 most"):
+        load(card, fake).score(requests_of(), 50)
+
+
 def test_responses_are_those_of_the_transformers_engine(fake, card):
     fake.engine.ends = {fake.engine.tokenizer.eos_token_id}
     engine = load(card, fake, purpose="generate")

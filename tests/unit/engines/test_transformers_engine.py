@@ -15,7 +15,7 @@ from distrace.engines.transformers.slots import SlotLayer, Slots
 from distrace.errors import DistraceError
 from distrace.models import Card
 from distrace.settings import Execution, ModelSettings, Sampling
-from tiny import ARCHITECTURES, engine_of, plain_scores, tiny_engine, tiny_model, tiny_tokenizer
+from tiny import ARCHITECTURES, engine_of, plain_scores, plain_top, tiny_engine, tiny_model, tiny_tokenizer
 
 PACKABLE = set(ARCHITECTURES) - {"gemma2", "mamba"}
 
@@ -36,11 +36,11 @@ def request(prompt: list[int], response: list[int]) -> ScoreRequest:
     return ScoreRequest(prompt, response, np.ones(len(response), bool))
 
 
-def score_all(engine: TransformersEngine, requests: list[ScoreRequest]) -> list:
+def score_all(engine: TransformersEngine, requests: list[ScoreRequest], top: int = 0) -> list:
     scores = {
         i: s
         for batch in engine.score_batches(requests)
-        for i, s in zip(batch, engine.score([requests[i] for i in batch]), strict=True)
+        for i, s in zip(batch, engine.score([requests[i] for i in batch], top), strict=True)
     }
     return [scores[i] for i in range(len(requests))]
 
@@ -115,6 +115,16 @@ def test_ranks_are_clipped(engine):
     assert score.ranks.min() >= 1
 
 
+@pytest.mark.parametrize("top", [1, 50, 1000])
+def test_the_most_probable_tokens_are_summed_up_on_request(engine, top):
+    requests = [request([1, 2, 3], [4, 5, 6, 7]), request([1, 2, 3], [4, 5, 9]), request([8], [])]
+    for asked, score in zip(requests, score_all(engine, requests, top), strict=True):
+        masses, squares = plain_top(engine.model, asked.prompt, asked.response, top)
+        np.testing.assert_allclose(score.top_masses, masses, atol=1e-5)
+        np.testing.assert_allclose(score.top_squares, squares, atol=1e-5)
+    assert_as_plain(engine, requests, score_all(engine, requests, top))
+
+
 def test_a_request_without_scored_tokens_gives_an_empty_score(engine):
     requests = [ScoreRequest([1, 2], [3], np.array([False])), request([1, 2], [3, 4])]
     empty, full = score_all(engine, requests)
@@ -185,7 +195,7 @@ def test_one_response_that_does_not_fit_is_an_error_that_names_the_model(engine,
 
 
 def test_other_errors_are_not_taken_for_a_lack_of_memory(engine, monkeypatch):
-    def broken(requests):
+    def broken(*_):
         raise RuntimeError("shapes do not match")
 
     monkeypatch.setattr(engine, "score_at_once", broken)

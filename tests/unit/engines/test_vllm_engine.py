@@ -96,6 +96,11 @@ def test_scores_are_read_from_the_entries_of_the_scored_tokens(stand_in, card):
         np.testing.assert_array_equal(one.ranks, other.ranks)
 
 
+def test_vllm_is_not_asked_for_the_probabilities_of_other_tokens(stand_in, card):
+    with pytest.raises(DistraceError, match="only engine 'transformers' tells the probabilities of the 50 most"):
+        load_engine(card, SETTINGS, Execution(), "score").score([request([1], [2])], 50)
+
+
 @pytest.mark.parametrize("value", [float("-inf"), float("nan")])
 def test_an_impossible_token_is_an_error(stand_in, card, value):
     engine = load_engine(card, SETTINGS, Execution(), "score")

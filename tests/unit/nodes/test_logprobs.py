@@ -20,7 +20,7 @@ from distrace.nodes import logprobs
 from distrace.nodes.logprobs import score_rollouts
 from distrace.nodes.sentences import write_sentences
 from distrace.settings import Execution, ModelSettings
-from tiny import plain_scores, tiny_model, tiny_tokenizer
+from tiny import plain_scores, plain_top, tiny_model, tiny_tokenizer
 
 SETTINGS = ModelSettings(format="plain")
 QUESTION = "What is 4 + 3?"
@@ -235,7 +235,7 @@ def watch(monkeypatch, see: Callable[[list], None]) -> None:
     def load(*options: object):
         engine = load_engine(*options)
         whole = engine.score
-        engine.score = lambda requests: see(requests) or whole(requests)
+        engine.score = lambda requests, top: see(requests) or whole(requests, top)
         return engine
 
     monkeypatch.setattr(logprobs, "load_engine", load)
@@ -353,3 +353,46 @@ def test_an_artifact_opens_with_polars_and_holds_the_columns_of_the_contract(que
         "logprobs": pl.List(pl.Float32),
         "ranks": pl.List(pl.Int16),
     }
+
+
+def test_the_sums_over_the_most_probable_tokens_come_on_request_with_the_same_log_probs(questions, model):
+    rollouts = write_rollouts(questions, TEXTS)
+    expected, _ = score(rollouts, questions, model)
+    rows, _ = score(rollouts, questions, model, top_probabilities=5)
+    scorer = tiny_model("llama", max_position_embeddings=192)
+    for row, plain_row in zip(rows, expected, strict=True):
+        masses, squares = plain_top(scorer, tokens_of(QUESTION + "\n"), row["token_ids"], 5)
+        np.testing.assert_allclose(row.pop("top_masses"), masses, atol=1e-5)
+        np.testing.assert_allclose(row.pop("top_squares"), squares, atol=1e-5)
+        assert row == plain_row
+
+
+def test_sums_that_are_no_longer_asked_for_cost_no_log_prob(questions, model, monkeypatch, caplog):
+    rollouts = write_rollouts(questions, TEXTS)
+    out = rollouts.parent / "full.arrow"
+    expected, _ = score(rollouts, questions, model)
+    plain_bytes = out.read_bytes()
+    score(rollouts, questions, model, top_probabilities=5)
+    computed: list[list] = []
+    watch(monkeypatch, computed.append)
+    score_rollouts(rollouts, questions, model, SETTINGS, Execution(), "full", out)
+    assert computed == []
+    assert out.read_bytes() == plain_bytes
+    assert open_artifact(out, kinds.LOGPROBS).read().to_dicts() == expected
+
+
+def test_sums_that_were_not_kept_or_are_over_other_tokens_are_computed(questions, model, monkeypatch):
+    rollouts = write_rollouts(questions, TEXTS[:1])
+    out = rollouts.parent / "full.arrow"
+    score(rollouts, questions, model)
+    computed: list[list] = []
+    watch(monkeypatch, computed.append)
+    for top in (5, 6):
+        score_rollouts(rollouts, questions, model, SETTINGS, Execution(), "full", out, top_probabilities=top)
+        assert open_artifact(out).identity["top_probabilities"] == top
+    assert len(computed) == 2
+
+
+def test_recorded_log_probs_have_no_sums_over_other_tokens(questions, model):
+    with pytest.raises(DistraceError, match="recorded with the log-probs"):
+        score(write_rollouts(questions, TEXTS), questions, model, own_logprobs="recorded", top_probabilities=5)

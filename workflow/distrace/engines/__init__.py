@@ -38,10 +38,11 @@ class Engine(Protocol):
         """
         ...
 
-    def score(self, requests: list[ScoreRequest]) -> list[Score]:
+    def score(self, requests: list[ScoreRequest], top: int = 0) -> list[Score]:
         """Return the natural-log probabilities and the ranks of the scored tokens, for each request of a batch.
 
-        Raises DistraceError if the model does not fit the memory, or does not answer as it should.
+        With `top`, also what so many of the most probable tokens have together (`Score`). Raises DistraceError if the
+        engine cannot tell, if the model does not fit the memory, or does not answer as it should.
         """
         ...
 

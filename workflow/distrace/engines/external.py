@@ -26,6 +26,14 @@ def sent(request: ScoreRequest) -> list[int]:
     return (request.prompt + request.response)[: places[-1] + 1]
 
 
+def require_no_top(name: str, top: int) -> None:
+    """Raise DistraceError, with the model's name, if the probabilities of the most probable tokens are asked for."""
+    if top:
+        raise DistraceError(
+            f"model {name!r}: only engine 'transformers' tells the probabilities of the {top} most probable tokens"
+        )
+
+
 def score_of(name: str, request: ScoreRequest, logprobs: list[float | None], ranks: list[int] | None) -> Score:
     """Return the score of a request from the log-probs and ranks of all tokens sent, in order.
 

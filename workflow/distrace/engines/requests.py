@@ -32,11 +32,15 @@ class Score:
     """Natural-log probabilities and ranks of the scored tokens, in order.
 
     A rank is 1 + the number of vocabulary logits strictly above the token's own, at most `MAX_RANK`; None where an
-    engine cannot tell.
+    engine cannot tell. `top_masses` is the probability that the most probable tokens of the vocabulary have together,
+    and `top_squares` the sum of their squared probabilities once these are scaled to add up to 1; None where they were
+    not asked for.
     """
 
     logprobs: NDArray[np.float32]
     ranks: NDArray[np.int16] | None
+    top_masses: NDArray[np.float32] | None = None
+    top_squares: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

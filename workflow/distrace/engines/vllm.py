@@ -113,8 +113,12 @@ class VllmEngine:
         """Return the indices of the requests in batches of bounded size, the longest sequences first."""
         return external.score_batches(requests)
 
-    def score(self, requests: list[ScoreRequest]) -> list[Score]:
-        """Return the log-probs and ranks of one batch; raise DistraceError where vLLM gives a token none."""
+    def score(self, requests: list[ScoreRequest], top: int = 0) -> list[Score]:
+        """Return the log-probs and ranks of one batch.
+
+        Raises DistraceError where vLLM gives a token none, or if `top` is asked for.
+        """
+        external.require_no_top(self.name, top)
         asked = self.parameters(temperature=0.0, max_tokens=1, prompt_logprobs=0, flat_logprobs=True, detokenize=False)
         prompts = [external.sent(request) for request in requests]
         asking = [prompt for prompt in prompts if prompt]

@@ -8,9 +8,11 @@ its own responses, in the format that it wrote them in, is given the tokens that
 - `alone`: the response so far without the question; the first token follows the tokenizer's BOS token, or its EOS token
   where there is no BOS.
 
-With `--own-logprobs recorded`, an author's log-probs of its own responses in context `full` are those recorded at
-sampling. The format's glue is in every context, since it tells a model which part of a response it is in. Tokens are
-the same in all contexts.
+The format's glue is in every context, since it tells a model which part of a response it is in. Tokens are the same in
+all contexts. With `--own-logprobs recorded`, an author's log-probs of its own responses in context `full` are those
+recorded at sampling. With `--top-probabilities N`, two more columns say for each token what the N most probable tokens
+of the vocabulary have together (`engines/requests.py`), from the same forward pass.
+
 Run by the workflow as `python -m distrace.nodes.logprobs --rollouts FILE --questions FILE --sentences FILE --model FILE
 --settings JSON --execution JSON --context full --out FILE`; only `window-K` reads `--sentences`.
 """
@@ -38,6 +40,7 @@ from distrace.engines.requests import ScoreRequest
 from distrace.errors import BadRow, DistraceError
 from distrace.identity import digest
 from distrace.kept import keep, kept_artifacts, put_back
+from distrace.kinds import Kind
 from distrace.models import Card, load_tokenizer, read_card
 from distrace.rejects import Reject
 from distrace.settings import Execution, ModelSettings
@@ -55,16 +58,22 @@ log = logging.getLogger(__name__)
 # With another number, batches are others, and a killed job begins anew.
 CHUNK_CHARACTERS = 4_000_000
 
-_BATCH_COLUMNS = ("logprobs", "ranks")
+_PLACES = ("token_ids", "starts", "ends")
+_TOP = [pa.field(name, pa.large_list(pa.float32())) for name in ("top_masses", "top_squares")]
+_WITH_TOP = Kind(kinds.LOGPROBS.name, pa.schema([*kinds.LOGPROBS.schema, *_TOP]))
 
 
 @dataclass(frozen=True)
 class Scorer:
-    """A loaded model with its format; `own` if it wrote the responses itself, in this format."""
+    """A loaded model with its format; `own` if it wrote the responses itself, in this format.
+
+    It tells the probabilities of the `top` most probable tokens.
+    """
 
     engine: Engine
     form: Format
     own: bool
+    top: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,16 +95,20 @@ def score_rollouts(
     out: Path,
     sentences: Path | None = None,
     own_logprobs: str = "computed",
+    top_probabilities: int = 0,
     threads: int = 1,
 ) -> None:
     """Write log-probs and ranks of all tokens that carry text; reject responses that cannot be aligned or are too long.
 
-    Responses are tokenised in so many `threads` while the model scores those before them. With `own_logprobs`
-    "recorded", the log-probs are taken from the rollouts. Raises DistraceError if then the context is not `full`, or if
+    With `top_probabilities`, write what so many most probable tokens have together, too. Responses are tokenised in so
+    many `threads` while the model scores those before them. With `own_logprobs` "recorded", the log-probs are taken
+    from the rollouts. Raises DistraceError if then the context is not `full`, if top probabilities are asked for, or if
     another model, or the same in other settings, wrote the rollouts.
     """
     if own_logprobs not in ("computed", "recorded"):
         raise DistraceError(f"a model's own log-probs are computed or recorded, not {own_logprobs!r}")
+    if own_logprobs == "recorded" and top_probabilities:
+        raise DistraceError("no probabilities of other tokens were recorded with the log-probs: compute them")
     asked = open_artifact(questions, kinds.QUESTIONS)
     written = open_artifact(rollouts, kinds.ROLLOUTS, made_from=asked)
     card = read_card(model)
@@ -103,13 +116,16 @@ def score_rollouts(
         _take_recorded(written, card, settings, context, out)
         return
     cut = _sentences(written, context, sentences)
+    kind = _WITH_TOP if top_probabilities else kinds.LOGPROBS
     identity = _identity(written, card, settings, context) | ({"sentences": cut.fingerprint} if cut else {})
-    fingerprint = fingerprint_of(kinds.LOGPROBS, identity)
+    identity |= {"top_probabilities": top_probabilities} if top_probabilities else {}
+    fingerprint = fingerprint_of(kind, identity)
     if put_back(out, fingerprint):
         return
     engine = load_engine(card, settings, execution, "score")
-    scorer = Scorer(engine, load_format(settings, engine.tokenizer), _wrote(card, settings, written))
-    before = _scored_before(out, identity)
+    form = load_format(settings, engine.tokenizer)
+    scorer = Scorer(engine, form, _wrote(card, settings, written), top_probabilities)
+    before = _scored_before(out, kind, identity)
     progress = Progress(0, "response tokens")
     rows: list[dict[str, Any]] = []
     rejects: list[Reject] = []
@@ -120,25 +136,25 @@ def score_rollouts(
         log.info("%d responses to score, %d were scored before", len(missing), len(known))
         tokens += sum(len(request.response) for response in missing for request in response.requests)
         progress.total = round(tokens / share)
-        found = known | _scored(engine, missing, out, fingerprint, progress)
+        found = known | _scored(scorer, missing, kind, out, fingerprint, progress)
         rows += [found[response.rollout_id] for response in kept]
         rejects += dropped
-    write_with_rejects(out, kinds.LOGPROBS, rows, rejects, identity, written.rows)
+    write_with_rejects(out, kind, rows, rejects, identity, written.rows)
     keep(out, fingerprint)
     forget_batches(out)
 
 
-def _scored_before(out: Path, identity: dict[str, Any]) -> list[pl.DataFrame]:
-    """Return what earlier jobs scored for this part, in the same context and settings.
+def _scored_before(out: Path, kind: Kind, identity: dict[str, Any]) -> list[pl.DataFrame]:
+    """Return what earlier jobs scored for this part, in the same context and settings, and with no fewer columns.
 
     A response's id follows from its author, question, sample and text; in contexts `full` and `alone`, a model sees
     the same where the tokens are the same, too.
     """
     if _window(identity["context"]) is not None:
         return []
-    same = identity | {"rollouts": None}
-    kept = kept_artifacts(out, kinds.LOGPROBS)
-    return [artifact.read() for artifact in kept if artifact.identity | {"rollouts": None} == same]
+    beside = {"rollouts": None} | ({} if "top_probabilities" in identity else {"top_probabilities": None})
+    same = [kept for kept in kept_artifacts(out, kind) if kept.identity | beside == identity | beside]
+    return [kept.read(*kind.schema.names) for kept in same]
 
 
 def _known(before: list[pl.DataFrame], asked: list[Asked]) -> dict[str, dict[str, Any]]:
@@ -149,8 +165,7 @@ def _known(before: list[pl.DataFrame], asked: list[Asked]) -> dict[str, dict[str
 
 
 def _has_tokens(row: dict[str, Any], aligned: Aligned) -> bool:
-    names = ("token_ids", "starts", "ends")
-    return all(np.array_equal(row[name], getattr(aligned, name)[aligned.scored]) for name in names)
+    return all(np.array_equal(row[name], getattr(aligned, name)[aligned.scored]) for name in _PLACES)
 
 
 def _take_recorded(written: Artifact, card: Card, settings: ModelSettings, context: str, out: Path) -> None:
@@ -298,38 +313,39 @@ def _require_room(requests: list[ScoreRequest], context_length: int) -> None:
 
 
 def _scored(
-    engine: Engine, missing: list[Asked], out: Path, fingerprint: str, progress: Progress
+    scorer: Scorer, missing: list[Asked], kind: Kind, out: Path, fingerprint: str, progress: Progress
 ) -> dict[str, dict[str, Any]]:
     """Return the row of each response, by id, from batches of them alone."""
+    columns = [name for name in kind.schema.names if name not in ("rollout_id", *_PLACES)]
     requests = [request for response in missing for request in response.requests]
 
     def tokens(batch: list[int]) -> int:
         return sum(len(requests[i].response) for i in batch)
 
     def compute(batch: list[int]) -> list[dict[str, Any]]:
-        rows = [asdict(score) for score in engine.score([requests[i] for i in batch])]
+        rows = [asdict(score) for score in scorer.engine.score([requests[i] for i in batch], scorer.top)]
         progress.add(tokens(batch), tokens(batch))
         return rows
 
     scores = run_batches(
         out,
         digest([fingerprint, [response.rollout_id for response in missing]]),
-        engine.score_batches(requests),
-        pa.schema([kinds.LOGPROBS.schema.field(name) for name in _BATCH_COLUMNS]),
+        scorer.engine.score_batches(requests),
+        pa.schema([kind.schema.field(name) for name in columns]),
         compute,
         lambda batch: progress.skip(tokens(batch)),
     )
-    return {row["rollout_id"]: row for row in _rows(missing, scores)}
+    return {row["rollout_id"]: row for row in _rows(missing, scores, columns)}
 
 
-def _rows(kept: list[Asked], scores: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return a row for each response; `scores` holds the scores of all requests, in order."""
+def _rows(kept: list[Asked], scores: list[dict[str, Any]], columns: list[str]) -> list[dict[str, Any]]:
+    """Return a row for each response; `scores` holds the scores of all requests, in order, with these columns."""
     rows, remaining = [], iter(scores)
     for response in kept:
         aligned, parts = response.aligned, [next(remaining) for _ in response.requests]
         row: dict[str, Any] = {"rollout_id": response.rollout_id}
-        row |= {name: getattr(aligned, name)[aligned.scored] for name in ("token_ids", "starts", "ends")}
-        row |= {name: _joined([part[name] for part in parts]) for name in _BATCH_COLUMNS}
+        row |= {name: getattr(aligned, name)[aligned.scored] for name in _PLACES}
+        row |= {name: _joined([part[name] for part in parts]) for name in columns}
         rows.append(row)
     return rows
 

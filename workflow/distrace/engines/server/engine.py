@@ -35,11 +35,12 @@ class ServerEngine:
         """Return the indices of the requests in batches of bounded size, the longest sequences first."""
         return external.score_batches(requests)
 
-    def score(self, requests: list[ScoreRequest]) -> list[Score]:
+    def score(self, requests: list[ScoreRequest], top: int = 0) -> list[Score]:
         """Return the log-probs of one batch, and ranks where the server tells them.
 
-        Raises DistraceError where the server fails, or its answer cannot be right.
+        Raises DistraceError where the server fails, or its answer cannot be right, or if `top` is asked for.
         """
+        external.require_no_top(self.client.name, top)
         return list(self._side_by_side(self._score, requests))
 
     def _score(self, request: ScoreRequest) -> Score:

@@ -72,9 +72,12 @@ class TransformersEngine:
         sequences = [_seen(request) for request in requests]
         return batching.score_batches(sequences, self.score_budget, self.packs, self.steady_length)
 
-    def score(self, requests: list[ScoreRequest]) -> list[Score]:
-        """Return the log-probs and ranks of one batch; when memory runs out, its halves are scored in turn."""
-        return memory.halving(self.score_at_once, requests, self.name)
+    def score(self, requests: list[ScoreRequest], top: int = 0) -> list[Score]:
+        """Return the log-probs and ranks of one batch; when memory runs out, its halves are scored in turn.
+
+        With `top`, also what so many of the most probable tokens have together.
+        """
+        return memory.halving(lambda part: self.score_at_once(part, top), requests, self.name)
 
     def generate_batches(self, requests: list[GenerateRequest]) -> list[list[int]]:
         """Return the indices of the requests in batches within the token budget, the longest prompts first."""
@@ -105,8 +108,8 @@ class TransformersEngine:
         return partial(Continuations, self.model)
 
     @torch.inference_mode()
-    def score_at_once(self, requests: list[ScoreRequest]) -> list[Score]:
-        """Return the log-probs and ranks of one batch; raise torch's or Python's own error when memory runs out."""
+    def score_at_once(self, requests: list[ScoreRequest], top: int = 0) -> list[Score]:
+        """Return what `score` does for one batch; raise torch's or Python's own error when memory runs out."""
         with faster_on_cpu(self.model) if self.faster else nullcontext():
             hidden, paths = self.hidden([_seen(request) for request in requests])
             # The state at place p - 1 of a sequence predicts the token at place p.
@@ -114,10 +117,10 @@ class TransformersEngine:
             targets = np.concatenate([np.array(r.response, np.int64)[r.scored] for r in requests])
             # Where packed sequences share their beginnings, they ask for the same tokens at the same places.
             (places, targets), of_token = np.unique(np.stack([places, targets]), axis=1, return_inverse=True)
-            logprobs, ranks = read_logprobs(self.head, hidden, places, targets, self.head_rows())
+            columns = read_logprobs(self.head, hidden, places, targets, self.head_rows(), top)
         cuts = np.cumsum([request.scored.sum() for request in requests])[:-1]
-        parts = (np.split(values[of_token], cuts) for values in (logprobs, ranks))
-        return [Score(*pair) for pair in zip(*parts, strict=True)]
+        parts = (np.split(values[of_token], cuts) for values in columns)
+        return [Score(*values) for values in zip(*parts, strict=True)]
 
     def head_rows(self) -> int:
         """Return on how many states the head is run at once."""

@@ -67,28 +67,39 @@ def rows_at_once(vocabulary: int, dtype: torch.dtype, device: torch.device) -> i
 
 
 def read_logprobs(
-    head: Head, hidden: torch.Tensor, places: NDArray[np.int64], targets: NDArray[np.int64], rows: int
-) -> tuple[NDArray[np.float32], NDArray[np.int16]]:
+    head: Head, hidden: torch.Tensor, places: NDArray[np.int64], targets: NDArray[np.int64], rows: int, top: int = 0
+) -> list[NDArray[Any]]:
     """Return log-probs and ranks of target tokens, each under the logits of the hidden state at its place.
 
-    `hidden` is [rows of the batch, hidden size]; `places` index its rows, `targets` are token ids, both [tokens].
+    `hidden` is [rows of the batch, hidden size]; `places` index its rows, `targets` are token ids, both [tokens]. With
+    `top`, two more arrays follow: the mass of so many most probable tokens, and their squares (`requests.Score`).
     """
-    logprobs, ranks = np.empty(len(places), np.float32), np.empty(len(places), np.int16)
+    types = (np.float32, np.int16, np.float32, np.float32) if top else (np.float32, np.int16)
+    columns: list[NDArray[Any]] = [np.empty(len(places), dtype) for dtype in types]
     for start in range(0, len(places), rows):
         part = slice(start, start + rows)
         states = hidden[torch.from_numpy(places[part]).to(hidden.device)]
-        logprobs[part], ranks[part] = _read_rows(head(states), torch.from_numpy(targets[part])[:, None])
-    return logprobs, ranks
+        found = _read_rows(head(states), torch.from_numpy(targets[part])[:, None], top)
+        for column, values in zip(columns, found, strict=True):
+            column[part] = values
+    return columns
 
 
-def _read_rows(logits: torch.Tensor, targets: torch.Tensor) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return log-probs and ranks of targets [rows, 1] under logits [rows, vocabulary], computed in blocks of rows."""
-    blocks = len(logits) if logits.is_cuda else max(1, CPU_BLOCK_BYTES // (4 * logits.shape[1]))
-    targets = targets.to(logits.device)
-    logprobs, ranks = [], []
-    for block, target in zip(torch.split(logits, blocks), torch.split(targets, blocks), strict=True):
-        block = block.float()
-        above = torch.gt(block, block.gather(1, target), out=torch.empty_like(block))  # 1.0 where above, else 0.0
-        ranks.append((1 + above.sum(1)).clamp(max=MAX_RANK))
-        logprobs.append(block.log_softmax(1).gather(1, target)[:, 0])
-    return torch.cat(logprobs).cpu().numpy(), torch.cat(ranks).cpu().numpy()
+def _read_rows(logits: torch.Tensor, targets: torch.Tensor, top: int) -> list[NDArray[Any]]:
+    """Return what `read_logprobs` does for targets [rows, 1] and logits [rows, vocabulary], in blocks of rows."""
+    rows = len(logits) if logits.is_cuda else max(1, CPU_BLOCK_BYTES // (4 * logits.shape[1]))
+    blocks = zip(torch.split(logits, rows), torch.split(targets.to(logits.device), rows), strict=True)
+    columns = zip(*(_read_block(block.float(), target, top) for block, target in blocks), strict=True)
+    return [torch.cat(values).cpu().numpy() for values in columns]
+
+
+def _read_block(logits: torch.Tensor, targets: torch.Tensor, top: int) -> list[torch.Tensor]:
+    above = torch.gt(logits, logits.gather(1, targets), out=torch.empty_like(logits))  # 1.0 where above, else 0.0
+    ranks = (1 + above.sum(1)).clamp(max=MAX_RANK)
+    logprobs = logits.log_softmax(1)
+    found = [logprobs.gather(1, targets)[:, 0], ranks]
+    if top:
+        kept = logprobs.topk(min(top, logprobs.shape[1])).values.exp()
+        masses = kept.sum(1)
+        found += [masses, (kept / masses[:, None]).square().sum(1)]
+    return found
