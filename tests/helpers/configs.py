@@ -19,6 +19,7 @@ sampling:
   answer: {}
 training:
   short: {max_steps: 3}
+scores: {}
 strategies: {}
 runs:
   main:

@@ -69,6 +69,12 @@ def plan():
         ("training/short/learning_rate", float("inf"), "training.short.learning_rate: inf is not of type 'number'"),
         ("questions/test/parts", "two", "questions.test.parts: 'two' is not of type 'integer'"),
         ("questions/test", None, "questions.test: None is not of type 'object'"),
+        (
+            "scores/mine",
+            {"file": "x.py", "pick": "most"},
+            "scores.mine.pick: 'most' is not one of ['highest', 'lowest']",
+        ),
+        ("scores/mine", {"file": "x.py", "needs": ["window"]}, "scores.mine.needs.0: 'window' does not match"),
     ],
 )
 def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
@@ -131,6 +137,17 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         ),
         ("runs/given/pooled", True, "runs.given: `pooled` is about selections, and a run with a `distilled` model"),
         ("runs/given/equal", "tokens", "runs.given: `equal` is about selections, and a run with a `distilled` model"),
+        ("runs/main/scores", ["grap"], "runs.main.scores: no scores named 'grap', did you mean 'grape'?"),
+        ("runs/given/scores", ["lark"], "runs.given.scores: a run with a `distilled` model ranks no candidates"),
+        ("scores/mine", {"file": "nowhere.py"}, "scores.mine.file: no file 'nowhere.py'"),
+        *(
+            (
+                f"scores/{name}",
+                {"file": __file__},
+                f"scores.{name}: the name is taken by a score, a strategy or a column",
+            )
+            for name in ("grape", "length_matched", "tokens", "teacher", "score")
+        ),
         ("splitter", "words", "splitter: no splitters named 'words'; known: lines, paragraphs, sentences"),
         ("models/big/engine", "vlm", "models.big.engine: no engines named 'vlm', did you mean 'vllm'?"),
         ("runs/given/distilled", "red", "runs.given.distilled: no models named 'red'"),
@@ -180,6 +197,18 @@ def test_the_candidates_of_one_teacher_are_not_pooled():
     config = config_with("runs/main/pooled", True)
     config["runs"]["main"]["teachers"] = ["big"]
     assert mistakes(config) == ["runs.main: `pooled` needs several teachers; there is only 'big'"]
+
+
+@pytest.mark.parametrize("engine", ["vllm", "server"])
+def test_a_score_of_other_tokens_probabilities_needs_the_transformers_engine_of_the_student(engine):
+    config = config_with("runs/main/scores", ["lark", "rsr"])
+    model = {"source": {"hub": "owner/small", "revision": "abc"}, "engine": engine}
+    config["models"]["small"] = model | ({"server": SERVER} if engine == "server" else {})
+    found = [line for line in mistakes(config) if "untrain" not in line and "is behind a server" not in line]
+    assert found == [
+        "runs.main.scores: a score such as `lark` needs the largest probabilities of each token, which engine "
+        f"{engine!r} of the student 'small' does not tell; use engine `transformers`, or no such score"
+    ]
 
 
 def test_a_name_that_yaml_takes_for_a_number_is_told():

@@ -3,6 +3,7 @@ import copy
 import pytest
 
 from configs import CONFIG, SERVER, config_with
+from distrace.measures.scores import ALWAYS
 from distrace.measures.strategies import Equal, Strategy
 from distrace.plan import (
     RolloutSet,
@@ -171,6 +172,58 @@ def test_responses_that_another_author_began_are_to_the_same_questions_and_have_
     assert plan.begun_with(RolloutSet("big", "gsm", "answer")) is plan.begun_from("answer") is None
     assert not plan.takes_recorded("big", mixed, "full")
     assert plan.takes_recorded("big", RolloutSet("big", "gsm", "answer"), "full")
+
+
+def test_a_student_scores_candidates_further_only_for_scores_that_a_run_names(plan):
+    candidates = plan.candidates("main", "big")
+    assert plan.scores("main") == ALWAYS
+    assert plan.score_contexts("main") == []
+    assert plan.top_probabilities("small", candidates, "full") == 0
+    named = load_plan(config_with("runs/main/scores", ["lark", "ifd", "lalp_1", "rsr"]))
+    assert named.scores("main") == [*ALWAYS, "lark", "ifd", "lalp_1"]
+    assert named.score_contexts("main") == ["alone", "window-1"]
+    assert named.scores("given") == ALWAYS
+    assert named.score_contexts("given") == []
+
+
+@pytest.mark.parametrize(
+    ("strategies", "contexts"),
+    [(["ifd"], ["alone"]), (["twin"], ["window-4"]), (["likely", "ifd"], ["alone", "window-4"]), (["other"], [])],
+)
+def test_a_strategy_asks_for_what_its_score_needs_and_so_does_its_twin(strategies, contexts):
+    config = config_with("runs/main/strategies", strategies)
+    config["strategies"] = {
+        "likely": {"score": "lalp_4", "per_question": 2},
+        "twin": {"length_matched_to": "likely"},
+        "other": {"score": "mine", "tokens": 100},
+    }
+    config["scores"] = {"mine": {"file": __file__, "pick": "lowest"}}
+    plan = load_plan(config)
+    assert plan.score_contexts("main") == contexts
+    assert list(plan.own_scores("main")) == (["mine"] if "other" in strategies else [])
+    assert plan.strategy("mine").pick == "lowest"
+
+
+def test_the_most_probable_tokens_are_asked_of_the_student_on_the_candidates_alone():
+    plan = load_plan(config_with("runs/main/scores", ["lark"]))
+    for teacher in ("big", "other"):
+        assert plan.top_probabilities("small", plan.candidates("main", teacher), "full") == 50
+    assert plan.top_probabilities("big", plan.candidates("main", "big"), "full") == 0
+    assert plan.top_probabilities("small", plan.candidates("main", "big"), "alone") == 0
+    assert plan.top_probabilities("small", RolloutSet("big", "test", "answer"), "full") == 0
+    assert plan.top_probabilities("small@float32", plan.candidates("main", "big"), "full") == 0
+
+
+def test_a_score_of_the_users_says_what_it_needs():
+    config = config_with("scores/mine", {"file": __file__, "needs": ["window-2", "top_probabilities"]})
+    config["runs"]["main"]["scores"] = ["mine"]
+    plan = load_plan(config)
+    assert plan.own_scores("main") == {
+        "mine": {"file": __file__, "pick": "highest", "needs": ["window-2", "top_probabilities"]}
+    }
+    assert (plan.own_scores("given"), plan.scores("main")) == ({}, ALWAYS)
+    assert plan.score_contexts("main") == ["window-2"]
+    assert plan.top_probabilities("small", plan.candidates("main", "big"), "full") == 50
 
 
 def test_every_model_of_a_run_answers_every_set_of_test_questions(plan):

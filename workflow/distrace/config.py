@@ -20,8 +20,8 @@ from jsonschema import Draft202012Validator, ValidationError, validators
 
 from distrace.engines import ENGINES
 from distrace.errors import DistraceError
-from distrace.measures.scores import SCORES
-from distrace.measures.strategies import LENGTH_MATCHED
+from distrace.measures.scores import RANKING_COLUMNS, SCORES, TOP_PROBABILITIES
+from distrace.measures.strategies import LENGTH_MATCHED, SELECTING
 from distrace.text.splitting import SPLITTERS
 
 SCHEMA = Path(__file__).parent / "config.schema.yaml"
@@ -56,7 +56,8 @@ def distilled_names(runs: Config) -> dict[str, tuple[str, str, str, int]]:
 
 def picks(config: Config) -> dict[str, str]:
     """Return, for each score by name, which end of it is taken: `highest` or `lowest`."""
-    return {name: score.pick for name, score in SCORES.items()}
+    own = {name: score["pick"] for name, score in config["scores"].items()}
+    return {name: score.pick for name, score in SCORES.items()} | own
 
 
 def strategy_config(config: Config, name: str) -> dict[str, Any] | None:
@@ -66,6 +67,33 @@ def strategy_config(config: Config, name: str) -> dict[str, Any] | None:
     if name == LENGTH_MATCHED:
         return {"length_matched_to": "teacher_count"}
     return {"score": name} if name in picks(config) else None
+
+
+def scores_named(config: Config, run: str) -> list[str]:
+    """Return the scores that a run asks for by name: those of its strategies, and its `scores`."""
+    settings = config["runs"][run]
+    if settings["distilled"]:
+        return []
+    named = [*(_score_of(config, strategy) for strategy in settings["strategies"]), *settings["scores"]]
+    return [name for name in named if name in picks(config)]
+
+
+def _score_of(config: Config, strategy: str) -> str | None:
+    """Return the score by which a strategy selects, or the one to which it is matched; None if there is none."""
+    settings = strategy_config(config, strategy) or {}
+    if other := settings.get("length_matched_to"):
+        settings = strategy_config(config, other) or {}
+    return settings.get("score")
+
+
+def score_needs(config: Config, run: str) -> set[str]:
+    """Return what a run's scores need of its student beyond log-probs in context `full` (`Score.needs`)."""
+    own = config["scores"]
+    return {
+        need
+        for name in scores_named(config, run)
+        for need in (own[name]["needs"] if name in own else SCORES[name].needs)
+    }
 
 
 @cache
@@ -135,10 +163,13 @@ def _wrong_references(config: Config) -> Complaints:
         yield from _unknown({"engines": ENGINES}, "engines", f"models.{name}.engine", model["engine"])
         yield from _wrong_model(config, name, model["source"])
         yield from _wrong_server(f"models.{name}", model)
+    for name, score in config["scores"].items():
+        yield from _wrong_score(f"scores.{name}", name, score)
     for name, strategy in config["strategies"].items():
         yield from _wrong_strategy(config, name, strategy)
     for name, run in config["runs"].items():
         yield from _wrong_run(config, f"runs.{name}", run)
+        yield from _wrong_scores(config, name, run)
     for name, sampling in config["sampling"].items():
         if (responses := sampling["responses"]) and responses["logprobs"] and not responses["token_ids"]:
             yield f"sampling.{name}.responses: `logprobs` need `token_ids`, the tokens that they belong to"
@@ -305,6 +336,27 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
     yield from _unknown(config, "sampling", f"{where}.candidates.sampling", run["candidates"]["sampling"])
     yield from _unknown(config, "training", f"{where}.training", run["training"])
     yield from _untrainable(config, f"{where}.student", run["student"])
+
+
+def _wrong_score(where: str, name: str, score: dict[str, Any]) -> Complaints:
+    if name in {*SCORES, LENGTH_MATCHED, *RANKING_COLUMNS, *SELECTING}:
+        yield f"{where}: the name is taken by a score, a strategy or a column of the ranking; choose another"
+    if not Path(score["file"]).is_file():
+        yield f"{where}.file: no file {score['file']!r} below the folder that the workflow runs in"
+
+
+def _wrong_scores(config: Config, name: str, run: dict[str, Any]) -> Complaints:
+    where = f"runs.{name}.scores"
+    for score in run["scores"]:
+        yield from _unknown({"scores": picks(config)}, "scores", where, score)
+    if run["scores"] and run["distilled"]:
+        yield f"{where}: a run with a `distilled` model ranks no candidates; leave it out"
+    engine = config["models"].get(run["student"], {}).get("engine")
+    if TOP_PROBABILITIES in score_needs(config, name) and engine in ("vllm", "server"):
+        yield (
+            f"{where}: a score such as `lark` needs the largest probabilities of each token, which engine {engine!r} "
+            f"of the student {run['student']!r} does not tell; use engine `transformers`, or no such score"
+        )
 
 
 def _ready_made(config: Config, where: str, sampling: str) -> Complaints:

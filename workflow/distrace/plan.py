@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
-from distrace.config import POOLED, Config, complete, distilled_names, picks, strategy_config
+from distrace.config import (
+    POOLED,
+    Config,
+    complete,
+    distilled_names,
+    picks,
+    score_needs,
+    scores_named,
+    strategy_config,
+)
+from distrace.measures.scores import ALWAYS, SCORES, TOP, TOP_PROBABILITIES
 from distrace.measures.strategies import Equal, Strategy
 from distrace.parts import LIST, part_names
 from distrace.questions import Cut, Questions, count_parts, part_digests
@@ -206,6 +216,28 @@ class Plan:
         settings = self.config["runs"][run]
         return [] if settings["distilled"] else [self.candidates(run, teacher) for teacher in settings["teachers"]]
 
+    def scores(self, run: str) -> list[str]:
+        """Return the scores that a run's ranking has columns for: those that cost no model, and those it names."""
+        return list(dict.fromkeys([*ALWAYS, *(name for name in scores_named(self.config, run) if name in SCORES)]))
+
+    def own_scores(self, run: str) -> dict[str, dict[str, Any]]:
+        """Return the scores of the config's own that a run names, by name, each with its file."""
+        own = self.config["scores"]
+        return {name: own[name] for name in scores_named(self.config, run) if name in own}
+
+    def score_contexts(self, run: str) -> list[str]:
+        """Return the contexts, beside `full`, in which a run's student scores the candidates."""
+        return sorted(score_needs(self.config, run) - {TOP_PROBABILITIES})
+
+    def top_probabilities(self, scorer: str, rollouts: RolloutSet, context: str) -> int:
+        """Return of how many most probable tokens a scorer's log-probs of a rollout set hold the sums, for a score."""
+        asked = (
+            TOP_PROBABILITIES in score_needs(self.config, run)
+            for run, settings in self.config["runs"].items()
+            if settings["student"] == scorer and rollouts in self.all_candidates(run)
+        )
+        return TOP if context == "full" and any(asked) else 0
+
     def pools(self, run: str) -> dict[str, list[RolloutSet]]:
         """Return what the strategies of a run select from: by teacher, or `pooled`, the candidates in the pool."""
         candidates = self.all_candidates(run)
@@ -353,9 +385,9 @@ class Plan:
         """Return the path of the list of the parts of a rollout set's sentences."""
         return f"{RESULTS}/sentences/{self.config['splitter']}/{rollouts.folder}/{LIST}"
 
-    def logprobs_parts(self, scorer: str, rollouts: RolloutSet) -> str:
-        """Return the path of the parts of a rollout set's log-probs under a scorer, in context `full`."""
-        return self._list_or_part(f"{RESULTS}/logprobs/{scorer}/full/{rollouts.folder}")
+    def logprobs_parts(self, scorer: str, rollouts: RolloutSet, context: str = "full") -> str:
+        """Return the path of the parts of a rollout set's log-probs under a scorer in a context."""
+        return self._list_or_part(f"{RESULTS}/logprobs/{scorer}/{context}/{rollouts.folder}")
 
     def _list_or_part(self, folder: str) -> str:
         """Return the path of the list of parts that have jobs of their own or, where there is only one, of the part."""

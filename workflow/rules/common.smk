@@ -19,7 +19,7 @@ from distrace.errors import DistraceError
 from distrace.failures import explain
 from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json, digest
-from distrace.measures.scores import SCORES
+from distrace.rows import file_digest
 from distrace.sources import source_digest
 from distrace.versions import NODE_VERSIONS
 
@@ -115,6 +115,7 @@ minutes_asked = cache(lambda model, work: resources_of.minutes(plan, model, work
 scoring = cache(lambda context, rollouts: resources_of.scoring(plan, context, rollouts))
 generating = cache(lambda rollouts: resources_of.generating(plan, rollouts))
 part_digests = cache(plan.part_digests)
+top_probabilities = cache(plan.top_probabilities)
 
 
 @cache
@@ -336,6 +337,8 @@ def logprobs_options(wildcards):
     found = f"--settings {shlex.quote(settings_of(wildcards.scorer))}"
     if takes_recorded(wildcards):
         found += " --own-logprobs recorded"
+    if top := top_probabilities(wildcards.scorer, rollout_set(wildcards), wildcards.context):
+        found += f" --top-probabilities {top}"
     return found
 
 

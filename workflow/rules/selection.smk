@@ -7,6 +7,9 @@ rule ranking:
         sentences=parts_of("sentences"),
         teacher=lambda w: plan.logprobs_parts(w.author, rollout_set(w)),
         student=lambda w: plan.logprobs_parts(student_of(w), rollout_set(w)),
+        contexts=lambda w: [
+            plan.logprobs_parts(student_of(w), rollout_set(w), context) for context in plan.score_contexts(w.run)
+        ],
     output:
         ranking=f"results/ranking/{{run}}/{ROLLOUT_SET}.arrow",
         rejects=f"results/ranking/{{run}}/{ROLLOUT_SET}.rejects.arrow",
@@ -20,11 +23,15 @@ rule ranking:
     params:
         beta=lambda w: plan.config["runs"][w.run]["candidates"]["beta"],
         seed=plan.config["seed"],
-        scores=list(SCORES),
+        scores=lambda w: canonical_json(plan.scores(w.run)),
+        own_scores=lambda w: canonical_json(plan.own_scores(w.run)),
+        # So that a change in one of the user's files is noticed.
+        digests=lambda w: {name: file_digest(Path(own["file"])) for name, own in plan.own_scores(w.run).items()},
         version=NODE_VERSIONS["ranking"],
     shell:
         "python -m distrace.nodes.ranking --rollouts {input.rollouts} --sentences {input.sentences} "
         "--teacher {input.teacher} --student {input.student} --beta {params.beta} --seed {params.seed} "
+        "--scores {params.scores:q} --own-scores {params.own_scores:q} --contexts {input.contexts} "
         "--out {output.ranking} 2>&1 | tee {log}"
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distrace.errors import DistraceError
-from distrace.measures.probabilities import lists_of, sentence_log_means, token_shifts
+from distrace.measures.probabilities import head_log_means, lists_of, sentence_log_means, token_shifts
 
 SENTENCES = {"rollout_id": pl.String, "sentence": pl.Int32, "start": pl.Int32, "end": pl.Int32}
 LOGPROBS = {
@@ -113,6 +113,17 @@ def test_every_token_counts_for_one_sentence(data):
         assert rows["tokens"].sum() == len(mine)
         total = (rows["tokens"] * rows["log_mean"]).sum()
         assert total == pytest.approx(sum(value for _, _, value in mine), abs=1e-9)
+
+
+def test_the_first_tokens_of_sentences_and_the_others_have_means_of_their_own():
+    tokens = [(0, 1, -1.0), (1, 2, -2.0), (2, 3, -6.0), (3, 4, -3.0), (4, 5, -4.0), (5, 6, -8.0)]
+    found = head_log_means(sentences(r=[0, 3, 6], s=[0, 1], t=[]), logprobs(r=tokens, s=[(0, 1, -5.0)], t=[]), 2)
+    assert found.to_dicts() == [
+        {"rollout_id": "r", "mean": -4.0, "head_share": 4 / 6, "head_mean": -2.5, "rest_mean": -7.0},
+        {"rollout_id": "s", "mean": -5.0, "head_share": 1.0, "head_mean": -5.0, "rest_mean": None},
+    ]
+    none = head_log_means(sentences(r=[0, 3]), logprobs(), 2)
+    assert (none.columns, len(none)) == (found.columns, 0)
 
 
 def test_lists_come_out_as_they_went_in():

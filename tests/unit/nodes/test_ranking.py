@@ -1,5 +1,8 @@
 import math
+from itertools import pairwise
+from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -13,8 +16,9 @@ from builders import (
     write_rollouts,
 )
 from distrace import kinds
-from distrace.artifacts import open_artifact
+from distrace.artifacts import open_artifact, write
 from distrace.errors import DistraceError
+from distrace.measures.scores import ALWAYS
 from distrace.nodes.ranking import write_ranking
 
 TEXTS = {"a": ("Why?", "One.\nTwo.\nThree.\n"), "b": ("Why?", "Four.\n"), "c": ("How?", "Five.\nSix.\n")}
@@ -34,13 +38,16 @@ class Candidates:
         self.student = write_probabilities(folder / "u.arrow", self.sentences, self.rollouts, student)
         self.out = folder / "ranking.arrow"
 
+    def paths(self) -> dict[str, Path]:
+        return {name: getattr(self, name) for name in ("rollouts", "sentences", "teacher", "student", "out")}
+
     def rank(self, beta: float = 0.1, seed: int = 0) -> dict[str, dict]:
-        return rank(self.rollouts, self.sentences, self.teacher, self.student, self.out, beta, seed)
+        return rank(**self.paths(), beta=beta, seed=seed)
 
 
-def rank(rollouts, sentences, teacher, student, out, beta: float = 0.1, seed: int = 0) -> dict[str, dict]:
+def rank(rollouts, sentences, teacher, student, out, beta: float = 0.1, seed: int = 0, **options) -> dict[str, dict]:
     """Write the ranking; return its rows by rollout id."""
-    write_ranking(rollouts, sentences, teacher, student, beta, seed, out)
+    write_ranking(rollouts, sentences, teacher, student, beta, seed, out, **options)
     return {row["rollout_id"]: row for row in open_artifact(out, kinds.RANKING).read().iter_rows(named=True)}
 
 
@@ -144,3 +151,84 @@ def test_the_fingerprint_follows_beta_seed_and_inputs(candidates):
 def test_columns_that_the_ranking_adds_are_plain_arrow(candidates):
     candidates.rank()
     assert pl.read_ipc(candidates.out).schema["finish_reason"] == pl.String
+
+
+# What scores need beyond log-probs in context `full`
+
+
+def write_context(candidates, context: str, tokens: dict | None = None, name: str = "", **columns) -> Path:
+    """Write log-probs of the student in a context, by default those of `STUDENT`."""
+    path = candidates.folder / f"{name or context}.arrow"
+    made = open_artifact(candidates.student, kinds.LOGPROBS)
+    frame = made.read() if tokens is None else open_artifact(write_logprobs(path, candidates.rollouts, tokens)).read()
+    write(path, kinds.LOGPROBS, frame.with_columns(**columns), made.identity | {"context": context})
+    return path
+
+
+def test_scores_of_other_contexts_are_columns_where_they_are_asked_for(candidates):
+    alone = write_context(candidates, "alone", {name: [(0, 4, -2.0)] for name in TEXTS})
+    near = write_context(candidates, "window-1")
+    options = {"scores": ["lalp_1", "ifd", *ALWAYS], "contexts": [near, alone]}
+    ranked = rank(**candidates.paths(), **options)
+    assert [row["lalp_1"] for row in ranked.values()] == pytest.approx(
+        [sum(map(math.log, values)) / len(values) for values in STUDENT.values()]
+    )
+    assert ranked["b"]["ifd"] == pytest.approx(-math.log(0.8) / 2)
+    assert (ranked["c"]["ifd"], ranked["c"]["grape"]) == (None, pytest.approx(math.log(0.1)))
+    assert "ifd: likelier alone than after its question" in ranked["c"]["missing"]
+    assert "lalp_1" not in candidates.rank()["a"]
+
+
+def test_a_context_that_a_score_needs_must_be_there(candidates):
+    with pytest.raises(DistraceError, match="needs the student's log-probs in context 'window-4'"):
+        rank(**candidates.paths(), scores=["lalp_4"], contexts=[write_context(candidates, "window-1")])
+
+
+def test_sums_over_the_most_probable_tokens_must_be_there(candidates):
+    with pytest.raises(DistraceError, match="holds no sums over the 50 most probable tokens"):
+        rank(**candidates.paths(), scores=["lark", *ALWAYS])
+    made = open_artifact(candidates.student, kinds.LOGPROBS)
+    ones = pl.col("logprobs").list.eval(pl.lit(1.0) + 0 * pl.element()).cast(pl.List(pl.Float32))
+    frame = made.read().with_columns(top_masses=ones, top_squares=ones)
+    write(candidates.student, kinds.LOGPROBS, frame, made.identity | {"top_probabilities": 50})
+    row = rank(**candidates.paths(), scores=["lark", *ALWAYS])["c"]  # alone for its question, so lark is brier / loss
+    assert row["lark"] == pytest.approx((1 - 2 * 0.1 + 1) / -math.log(0.1))
+
+
+def test_scores_that_compare_candidates_do_so_over_all_parts(tmp_path):
+    texts = dict.fromkeys("abcdefgh", ("Why?", "One two.\nThree.\n"))
+    rng = np.random.default_rng(0)
+
+    def tokens() -> list[tuple[int, int, float]]:
+        ends = sorted(rng.choice(np.arange(1, 16), int(rng.integers(7, 12)), replace=False).tolist())
+        return [(a, b, -float(rng.exponential())) for a, b in pairwise([0, *ends])]
+
+    by_student = {name: tokens() for name in texts}
+
+    def part(folder: Path, names: str) -> Candidates:
+        values = {name: [0.5, 0.5] for name in names}
+        made = Candidates(folder, {name: texts[name] for name in names}, values, values)
+        write_logprobs(made.student, made.rollouts, {name: by_student[name] for name in names})
+        return made
+
+    whole = part(tmp_path / "all", "abcdefgh").rank()
+    parts = [part(tmp_path / names, names) for names in ("abc", "defgh")]
+    lists = {
+        name: write_parts(tmp_path / name, *(getattr(part, name) for part in parts))
+        for name in ("rollouts", "sentences", "teacher", "student")
+    }
+    in_parts = rank(**lists, out=tmp_path / "out.arrow")
+    for name in texts:
+        assert whole[name]["casl"] is not None
+        assert in_parts[name]["casl"] == pytest.approx(whole[name]["casl"], abs=1e-12)
+
+
+def test_a_score_of_the_users_is_a_column_and_its_content_part_of_the_fingerprint(candidates, tmp_path):
+    file = tmp_path / "mine.py"
+    found = set()
+    for factor in (1, 2):
+        file.write_text(f"def score(candidates):\n    return {factor} * candidates.responses['text'].str.len_chars()\n")
+        ranked = rank(**candidates.paths(), own_scores={"mine": {"file": str(file), "pick": "lowest", "needs": []}})
+        assert [row["mine"] for row in ranked.values()] == [factor * len(text) for _, text in TEXTS.values()]
+        found.add(open_artifact(candidates.out).fingerprint)
+    assert len(found) == 2

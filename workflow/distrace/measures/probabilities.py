@@ -4,7 +4,7 @@ p(s) = exp(mean of the natural log-probs of the tokens of s): a geometric mean, 
 can be compared (arXiv 2512.20908, section 3). A token belongs to the sentence that holds most of its characters.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import pairwise
 from typing import Any
 
@@ -23,26 +23,11 @@ def sentence_log_means(sentences: pl.DataFrame, logprobs: pl.DataFrame) -> pl.Da
     row for each sentence, `logprobs` one for each response, with lists over its tokens. Raises DistraceError if a
     log-prob is not a number, or if a response with log-probs has no sentences.
     """
-    # A row for each response: its sentences' numbers and starts as lists, and the length of its text as `end`.
-    bounds = sentences.group_by("rollout_id", maintain_order=True).agg(
-        pl.col("sentence"), pl.col("start"), pl.col("end").last()
-    )
-    scored = logprobs.filter(pl.col("starts").list.len() > 0).join(
-        bounds, on="rollout_id", how="left", maintain_order="left"
-    )
-    if scored["end"].has_nulls():
-        stray = scored.filter(pl.col("end").is_null())["rollout_id"][0]
-        raise DistraceError(f"log-probs of response {stray} have no sentences to go with; were its rollouts replaced?")
-    # For each response, an array over its tokens. In the loop, `first_characters` and what follows from it are arrays
-    # over the sentences of one response; `owner` is over its tokens, all of which carry text.
-    starts, ends, values = (lists_of(scored[name]) for name in ("starts", "ends", "logprobs"))
+    scored = _beside_sentences(sentences, logprobs)
     tokens, means = [np.zeros(0, np.int64)], [np.zeros(0)]
-    for row, first_characters in enumerate(lists_of(scored["start"])):
-        if np.isnan(values[row]).any():
-            raise DistraceError(f"a log-prob of response {scored['rollout_id'][row]} is not a number")
-        owner = owners(starts[row], ends[row], np.append(first_characters, scored["end"][row]))
-        counts = np.bincount(owner, minlength=len(first_characters))
-        sums = np.bincount(owner, weights=values[row].astype(np.float64), minlength=len(first_characters))
+    for values, owner, count in _tokens_of(scored):
+        counts = np.bincount(owner, minlength=count)
+        sums = np.bincount(owner, weights=values, minlength=count)
         tokens.append(counts)
         means.append(np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0))
     return (
@@ -53,6 +38,61 @@ def sentence_log_means(sentences: pl.DataFrame, logprobs: pl.DataFrame) -> pl.Da
             pl.Series("log_mean", np.concatenate(means)).fill_nan(None),
         )
     )
+
+
+def head_log_means(sentences: pl.DataFrame, logprobs: pl.DataFrame, head: int) -> pl.DataFrame:
+    """Return a row for each scored response with the mean natural log-probs of two kinds of its tokens.
+
+    `head_mean` is that of the first `head` tokens of every sentence, `rest_mean` that of all others, `mean` that of
+    all, each null if there are none; `head_share` is the share of the first ones. Raises as `sentence_log_means` does.
+    """
+    scored = _beside_sentences(sentences, logprobs)
+    counts: list[NDArray[Any]] = [np.zeros((0, 2), np.int64)]
+    sums: list[NDArray[Any]] = [np.zeros((0, 2))]
+    for values, owner, _ in _tokens_of(scored):
+        # A token's place in its sentence: `owner` ascends, so a sentence begins where its number first occurs.
+        is_rest = (np.arange(len(owner)) - np.searchsorted(owner, owner) >= head).astype(np.int64)
+        counts.append(np.bincount(is_rest, minlength=2)[None])
+        sums.append(np.bincount(is_rest, weights=values, minlength=2)[None])
+    number, total = np.concatenate(counts), np.concatenate(sums)
+    with np.errstate(invalid="ignore"):
+        means, mean = total / number, total.sum(1) / number.sum(1)
+    return scored.select("rollout_id").with_columns(
+        pl.Series("mean", mean),
+        pl.Series("head_share", number[:, 0] / number.sum(1)),
+        pl.Series("head_mean", means[:, 0]).fill_nan(None),
+        pl.Series("rest_mean", means[:, 1]).fill_nan(None),
+    )
+
+
+def _beside_sentences(sentences: pl.DataFrame, logprobs: pl.DataFrame) -> pl.DataFrame:
+    """Return a row for each response with scored tokens: its log-probs, and its sentences as further columns.
+
+    These are the sentences' numbers and starts, as lists, and the length of the text as `end`.
+    """
+    bounds = sentences.group_by("rollout_id", maintain_order=True).agg(
+        pl.col("sentence"), pl.col("start"), pl.col("end").last()
+    )
+    scored = logprobs.filter(pl.col("starts").list.len() > 0).join(
+        bounds, on="rollout_id", how="left", maintain_order="left"
+    )
+    if scored["end"].has_nulls():
+        stray = scored.filter(pl.col("end").is_null())["rollout_id"][0]
+        raise DistraceError(f"log-probs of response {stray} have no sentences to go with; were its rollouts replaced?")
+    return scored
+
+
+def _tokens_of(scored: pl.DataFrame) -> Iterator[tuple[NDArray[np.float64], NDArray[np.int64], int]]:
+    """Yield for each response its tokens' log-probs, the sentence of each token, and the number of sentences.
+
+    All tokens carry text, so that each belongs to a sentence. Raises DistraceError if a log-prob is not a number.
+    """
+    starts, ends, values = (lists_of(scored[name]) for name in ("starts", "ends", "logprobs"))
+    for row, first_characters in enumerate(lists_of(scored["start"])):
+        if np.isnan(values[row]).any():
+            raise DistraceError(f"a log-prob of response {scored['rollout_id'][row]} is not a number")
+        owner = owners(starts[row], ends[row], np.append(first_characters, scored["end"][row]))
+        yield values[row].astype(np.float64), owner, len(first_characters)
 
 
 def with_probability(sentences: pl.DataFrame, logprobs: pl.DataFrame, scorer: str) -> pl.DataFrame:

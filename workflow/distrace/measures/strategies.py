@@ -13,6 +13,8 @@ from distrace.identity import short_id
 from distrace.measures.scores import SCORES
 
 LENGTH_MATCHED = "length_matched"  # a strategy that every config knows: the twin of `teacher_count`
+# Columns that are beside those of the ranking while candidates are selected: no score can have such a name.
+SELECTING = ("row", "drawn", "teacher", "correct", "score", "place", "of", "within", "wanted", "turn", "reason")
 
 
 @dataclass(frozen=True)
