@@ -22,8 +22,8 @@ def run_seed(folder: Path, config: dict, cores: str) -> Plan:
     return load_plan(config)
 
 
-def print_results(rows: list[dict], **about: object) -> None:
-    """Print the rows as a table, then the rows and `about` as one JSON line."""
+def print_results(rows: list[dict], table: list[dict] | None = None, **about: object) -> None:
+    """Print the rows, or a shorter `table` of them, then the rows and `about` as one JSON line."""
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
-        print(pl.DataFrame(rows))
+        print(pl.DataFrame(table or rows))
     print(json.dumps({**about, "results": rows}))

@@ -1,6 +1,6 @@
 """Compare all selection scores in the world, over several seeds: worlds, models and samples all differ.
 
-    python experiments/strategies.py --folder FOLDER [--seeds 0 1 2 3 4] [--scores grape longest ..] [--cores 2]
+    python experiments/strategies.py --folder FOLDER [--seeds 0 1 2 3 4] [--scores grape ..] [--questions 1000]
 
 docs/experiments.md says what it compares and how to read it.
 """
@@ -23,7 +23,6 @@ from distrace.plan import Plan
 BASELINE = "random"
 LEADER = "teacher_count"
 TWIN = "like_"  # and a score: another response of about the length of the one that the score takes
-TRAIN_QUESTIONS = 500  # half of those of the default run, so that all students are trained within hours
 # 97.5 % points of Student's t, for 2 to 10 seeds.
 T_POINTS = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -34,6 +33,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where the runs go; what is finished is kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--scores", nargs="+", choices=list(SCORES), default=list(SCORES), help="all, by default")
+    parser.add_argument("--questions", type=int, default=1000, help="to train on")
     parser.add_argument("--cores", default="all")
     options = parser.parse_args()
     if not 1 <= len(options.seeds) <= len(T_POINTS) + 1:
@@ -42,17 +42,20 @@ def main() -> None:
     os.environ.setdefault("DISTRACE_STORE", str(options.folder.resolve() / "store"))
     scores = list(dict.fromkeys([LEADER, BASELINE, *options.scores]))
     folders = {seed: options.folder / f"seed-{seed}" for seed in options.seeds}
-    plans = {folder: run_seed(folder, config_of(seed, scores), options.cores) for seed, folder in folders.items()}
+    plans = {
+        folder: run_seed(folder, config_of(seed, scores, options.questions), options.cores)
+        for seed, folder in folders.items()
+    }
     found = pl.concat([accuracies(folder, plan) for folder, plan in plans.items()])
     rows = [row for (run,), table in found.group_by("run", maintain_order=True) for row in compared(run, table)]
-    print_results(rows, seeds=options.seeds, train_questions=TRAIN_QUESTIONS)
+    print_results(rows, table=[as_text(row) for row in rows], seeds=options.seeds, questions=options.questions)
 
 
-def config_of(seed: int, scores: list[str]) -> dict:
-    """Return the default config, smaller, with each score as a strategy, its twin, and each with as many tokens."""
+def config_of(seed: int, scores: list[str], questions: int) -> dict:
+    """Return the default config with each score as a strategy, with its twin, and with each on as many tokens."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["seed"] = seed
-    config["questions"]["train"]["source"]["world"]["count"] = TRAIN_QUESTIONS
+    config["questions"]["train"]["source"]["world"]["count"] = questions
     del config["questions"]["test_longer"]
     twins = {TWIN + score: {"length_matched_to": score} for score in scores if score != BASELINE}
     config["strategies"] = twins
@@ -114,6 +117,16 @@ def interval(name: str, values: np.ndarray | None) -> dict[str, float | None]:
         return dict(zip(names, (mean, None, None), strict=True))
     half = float(T_POINTS[len(values) - 2] * values.std(ddof=1) / np.sqrt(len(values)))
     return dict(zip(names, (mean, mean - half, mean + half), strict=True))
+
+
+def as_text(row: dict) -> dict:
+    """Return a row for the table, accuracies and their differences in per cent with their intervals."""
+    shown = {name: row[name] for name in ("run", "model", "responses", "tokens")}
+    for name in ("accuracy", "above_random", "above_teacher_count", "above_twin"):
+        mean, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
+        shown[name] = "" if mean is None else f"{100 * mean:.1f}"
+        shown[name] += "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f})"
+    return shown
 
 
 if __name__ == "__main__":
