@@ -9,8 +9,6 @@ from configs import CONFIG, SERVER, config_with
 from distrace.config import SCHEMA
 from distrace.engines import ENGINES
 from distrace.errors import DistraceError
-from distrace.measures.strategies import STRATEGIES
-from distrace.measures.grading import Grader
 from distrace.measures.scores import SCORES
 from distrace.measures.strategies import LENGTH_MATCHED
 from distrace.nodes.imported_rollouts import Responses

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -79,6 +80,11 @@ def candidates(parts: str) -> set[str]:
     return jobs | CHOICE | TRAINED | REPORT
 
 
+def scored_again(context: str) -> set[str]:
+    """Return the jobs that score the candidates by the student in a context."""
+    return paths(f"logprobs/student/{context}/teacher/train/explore/{{0,1,parts}}")
+
+
 # Of each change: what it is in docs/reruns.md, its edit of the config, and its jobs by their first output.
 CHANGES = {
     "nothing": (lambda c: None, set()),
@@ -101,6 +107,18 @@ CHANGES = {
         | scored(COUNTED, f"{{teacher,student,{COUNTED}}}", "2")
         | LABELS
         | REPORT,
+    ),
+    "a score in another context": (
+        lambda c: c["runs"]["main"].update(scores=["lalp_1"]),
+        scored_again("window-1") | CHOICE | TRAINED | REPORT,
+    ),
+    "a score of other tokens' probabilities (`lark`)": (
+        lambda c: c["runs"]["main"].update(scores=["lark"]),
+        scored_again("full") | CHOICE | TRAINED | REPORT,
+    ),
+    "a score of your own": (
+        lambda c: c.update(scores={"mine": {"file": __file__}}) or c["runs"]["main"].update(scores=["mine"]),
+        CHOICE | TRAINED | REPORT,
     ),
     "another strategy": (
         lambda c: c["runs"]["main"]["strategies"].append("longest"),
@@ -168,6 +186,24 @@ def test_one_sample_more_draws_and_scores_one_response_more_for_each_question(co
     assert said(printed, "rollouts", r"(\d+) responses to draw, (\d+) were drawn before") == [(6, 18)] * 2
     assert said(printed, "logprobs", r"(\d+) responses to score, (\d+) were scored before") == [(6, 18)] * 2
     assert "[finetune]" not in printed
+
+
+def test_a_score_computes_what_it_needs_and_nothing_once_it_is_gone(copy_of_finished):
+    table = "results/ranking/main/teacher/train/explore.arrow"
+    before = (copy_of_finished / table).read_bytes()
+    student = SCORES.replace("/teacher/full", "/student/full")
+    log_probs = (copy_of_finished / student).read_bytes()
+    change(copy_of_finished, lambda config: config["runs"]["main"].update(scores=["lark", "ifd"]))
+    printed = snakemake(copy_of_finished, table)
+    assert said(printed, "logprobs", r"(\d+) responses to score, (\d+) were scored before") == [(18, 0)] * 4
+    ranked = pl.read_ipc(copy_of_finished / table, memory_map=False)
+    assert ranked["lark"].null_count() == 0
+    assert ranked["ifd"].is_between(0, 1).all()
+    change(copy_of_finished, lambda config: config["runs"]["main"].update(scores=[]))
+    printed = snakemake(copy_of_finished, table)
+    assert said(printed, "logprobs", r"(\d+) responses to score, (\d+) were scored before") == [(0, 18)] * 2
+    assert (copy_of_finished / student).read_bytes() == log_probs
+    assert (copy_of_finished / table).read_bytes() == before
 
 
 def test_another_beta_of_the_candidates_trains_no_model_whose_responses_stay_the_same(copy_of_finished):

@@ -116,7 +116,6 @@ def candidates_of(
     contexts: Mapping[str, pl.DataFrame] | None = None,
 ) -> Candidates:
     """Return the candidates with their log-probs, which may be in another order and lack some, beside them."""
-
     others = {name: _beside(responses, scored) for name, scored in (contexts or {}).items()}
     by_teacher, by_student = _beside(responses, teacher), _beside(responses, student)
     return Candidates(responses, sentences, by_teacher, by_student, beta, seed, others)
