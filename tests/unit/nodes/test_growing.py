@@ -152,7 +152,7 @@ def test_a_model_is_not_trained_again_where_another_selection_chose_the_same(pro
     def train(reason: str) -> bytes:
         write(selection, kinds.SELECTION, [first | {"rank": 1, "reason": reason}], {"beta": reason})
         training = Training(max_steps=1, batch_size=1, micro_batch_size=1)
-        inputs = {"questions": tmp_path / "questions.arrow", "rollouts": tmp_path / "rollouts.arrow"}
+        inputs = {"questions": tmp_path / "questions.arrow", "rollouts": [tmp_path / "rollouts.arrow"]}
         write_finetuned("student", project.model, SETTINGS, training, out=card, selection=selection, **inputs)
         return card.read_bytes()
 
