@@ -19,7 +19,7 @@ rule report:
         config=lambda w, output: canonical_json(plan.config),
         read=digest(plan.without_execution()),
         version=source_digest("nodes.report"),
-        template=file_digest(Path(PACKAGE_FOLDER, "distrace/pages/report.html")),
+        templates=[file_digest(path) for path in sorted(Path(PACKAGE_FOLDER, "distrace/pages").glob("*.html"))],
     shell:
         "(cd {params.root:q} && python -m distrace.nodes.report --config {params.config:q} --out-folder results/report) "
         "2>&1 | tee {log}"

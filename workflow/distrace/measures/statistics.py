@@ -1,7 +1,8 @@
-"""Means and shares with 95 % bootstrap intervals over questions, p-values, and the area under a ROC curve."""
+"""Means and shares with 95 % bootstrap intervals over questions, standard errors, p-values, areas under a ROC curve."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -10,6 +11,7 @@ RESAMPLES = 2000
 FLIPS = 10_000
 _SEED = 20251220
 _AT_ONCE = 100  # resamples or flips computed together: memory holds this many numbers for each question
+_KEPT_UNITS = 20_000  # up to so many units, their resamples are kept: 80 MB
 
 Numbers = NDArray[np.float64]
 
@@ -50,16 +52,36 @@ def _draws(hits: Sequence[Numbers], totals: Numbers, seed: int) -> Numbers:
     The same seed gives the same resamples.
     """
     n = len(totals)
-    # How often each resample holds each entry [_AT_ONCE, n]: n draws with replacement are one multinomial draw.
-    weights = np.random.default_rng([_SEED, seed]).multinomial(n, np.full(n, 1 / n), size=_AT_ONCE)
+    weights = _kept_weights(n, seed) if n <= _KEPT_UNITS else _weights(n, seed)
     below = weights @ totals
     return np.column_stack([(weights @ found)[below > 0] / below[below > 0] for found in hits])
+
+
+def _weights(n: int, seed: int) -> NDArray[np.int16]:
+    """Return how often each of `_AT_ONCE` resamples holds each of n entries [_AT_ONCE, n]."""
+    # n draws with replacement are one multinomial draw.
+    drawn = np.random.default_rng([_SEED, seed]).multinomial(n, np.full(n, 1 / n), size=_AT_ONCE)
+    return drawn.astype(np.int16)
+
+
+# The numbers of a report that are over the same questions share their resamples; drawing them is most of the work.
+_kept_weights = lru_cache(maxsize=RESAMPLES // _AT_ONCE)(_weights)
 
 
 def mean(values: ArrayLike) -> Interval | None:
     """Return the mean of the values (one per question) with its interval, resampling them; None if there are none."""
     values = np.asarray(values, float)
     return share(values, np.ones(len(values)))
+
+
+def standard_error(values: ArrayLike) -> float | None:
+    """Return the standard error of the mean of the values, one per question; None of fewer than two.
+
+    Where a value is the mean over a question's samples, this is the error clustered by question (Miller 2024, arXiv
+    2411.00640), with n - 1 in place of n: samples of one question are not independent.
+    """
+    values = np.asarray(values, float)
+    return float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else None
 
 
 def p_value_beyond(differences: Numbers, margin: float) -> float | None:

@@ -12,6 +12,18 @@ from distrace.measures.labels import LABELS
 
 # Colours for the colour-blind (Okabe and Ito); a label has the same one in every figure and text.
 COLOURS = dict(zip(LABELS, ("#D55E00", "#0072B2", "#8A8A8A", "#CC79A7"), strict=True))
+_INK = "currentColor"
+# Also readable where the page is dark.
+_THEME = {
+    "background": None,
+    "axis": {"labelColor": _INK, "titleColor": _INK, "domainColor": _INK, "tickColor": _INK, "gridColor": _INK}
+    | {"gridOpacity": 0.15, "domainOpacity": 0.5, "tickOpacity": 0.5},
+    "legend": {"labelColor": _INK, "titleColor": _INK},
+    "header": {"labelColor": _INK, "titleColor": _INK},
+    "view": {"stroke": _INK, "strokeOpacity": 0.15},
+    "rule": {"color": _INK},
+    "tick": {"color": _INK},
+}
 MIN_RESPONSES = 5  # a position that fewer responses reach is not drawn
 
 
@@ -32,7 +44,21 @@ def accuracy_figure(accuracy: Mapping[str, Any]) -> Any:
     points = base.mark_point(filled=True, size=70, opacity=1).encode(x="mean:Q")
     panels = alt.layer(bars, points).properties(width=320)
     # A browser's font may be wider than the one that the labels were measured with.
-    return panels.facet(column=alt.Column("questions:N", title=None, sort=None)).properties(padding={"left": 60})
+    facet = alt.Facet("questions:N", title=None, sort=list(accuracy))
+    return panels.facet(facet, columns=2).properties(padding={"left": 60})
+
+
+def length_figure(training: Mapping[str, Any]) -> Any:
+    """Return a figure of the tokens of the responses that each strategy chose: 10, 25, 50, 75 and 90 % points."""
+    rows = [{"strategy": strategy, **data["length"]} for strategy, data in training.items()]
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        y=alt.Y("strategy:N", sort=None, title=None, axis=alt.Axis(labelLimit=400))
+    )
+    axis = alt.X("p10:Q", title="tokens", scale=alt.Scale(domainMin=0))
+    tenths = base.mark_rule(strokeWidth=2).encode(x=axis, x2="p90:Q")
+    quarters = base.mark_bar(size=9, opacity=0.6).encode(x="p25:Q", x2="p75:Q")
+    medians = base.mark_tick(thickness=3, size=15).encode(x="median:Q")
+    return alt.layer(tenths, quarters, medians).properties(width=520, padding={"left": 60})
 
 
 def label_figure(trace: Mapping[str, Any]) -> Any:
@@ -112,6 +138,6 @@ def _colour() -> alt.Color:
 
 
 def as_svg(chart: Any) -> Markup:
-    """Return a figure as SVG."""
+    """Return a figure as SVG: without a background, its text and lines in the colour of the text around it."""
     # The SVG writer escapes the text that it draws.
-    return Markup(vl_convert.vegalite_to_svg(chart.to_dict()))
+    return Markup(vl_convert.vegalite_to_svg(chart.to_dict() | {"config": _THEME}))

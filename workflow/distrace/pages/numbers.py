@@ -6,7 +6,6 @@ An accuracy or a share is {"mean", "low", "high", "n"}, with a 95 % bootstrap in
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +19,9 @@ from distrace.measures.labels import LABELS, habit_labels, label_counts, label_s
 from distrace.measures.leans import MARGIN, attributed_to, lean_differences
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
-from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share
+from distrace.measures.statistics import holm, mean, p_value_beyond, roc_auc, share
 from distrace.measures.validation import ORIGINS, confusion_table, precision_and_recall
+from distrace.pages.evaluation import accuracy, plain, strategy_numbers
 from distrace.parts import open_parts
 from distrace.plan import (
     Plan,
@@ -92,20 +92,7 @@ def _run_numbers(plan: Plan, run: str) -> Numbers:
             for teacher in plan.pools(run)
             for strategy in settings["strategies"]
         ],
-    }
-
-
-def accuracy(plan: Plan, rollouts: RolloutSet) -> Numbers:
-    """Return the share of right responses, the mean over questions, and the counts of responses behind it."""
-    graded = open_parts(plan.rollouts_parts("grades", rollouts), kinds.GRADES).read("question_id", "correct")
-    written = open_parts(plan.rollouts_parts("rollouts", rollouts), kinds.ROLLOUTS).read("finish_reason")
-    judged = graded.filter(pl.col("correct").is_not_null())
-    per_question = judged.group_by("question_id", maintain_order=True).agg(pl.col("correct").mean())
-    unknown: Numbers = dict.fromkeys(("mean", "low", "high")) | {"n": 0}
-    return (_plain(mean(per_question["correct"].to_numpy())) or unknown) | {
-        "responses": len(graded),
-        "not_judged": len(graded) - len(judged),
-        "cut_off": (written["finish_reason"] == "length").mean(),
+        "strategies": strategy_numbers(plan, run),
     }
 
 
@@ -162,7 +149,7 @@ def _float32_numbers(plan: Plan, trace: Trace) -> Numbers | None:
         "part": Path(path).stem,
         "sentences": len(table),
         "responses": table["rollout_id"].n_unique(),
-        "flipped": _plain(share(counts["flipped"].to_numpy(), counts["all"].to_numpy())),
+        "flipped": plain(share(counts["flipped"].to_numpy(), counts["all"].to_numpy())),
         "flips": {label: {other: pairs.get((label, other), 0) for other in LABELS} for label in LABELS},
         "shifts": _shifts(plan, trace),
     }
@@ -188,7 +175,7 @@ def _attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Numbers:
     pairs = []
     for (teacher, other), rows in leans.group_by("teacher", "other", maintain_order=True):
         differences = lean_differences(rows)
-        p_value, difference = p_value_beyond(differences, MARGIN), _plain(mean(differences))
+        p_value, difference = p_value_beyond(differences, MARGIN), plain(mean(differences))
         pairs.append({"teacher": teacher, "other": other, "difference": difference, "p_value": p_value})
     judged = [pair for pair in pairs if pair["p_value"] is not None]
     for pair, adjusted in zip(judged, holm([pair["p_value"] for pair in judged]), strict=True):
@@ -272,10 +259,6 @@ def _selection_numbers(plan: Plan, run: str, teacher: str, strategy: str) -> Num
         "strategy": strategy,
         "selected": len(chosen),
         "candidates": len(ranking),
-        "correct": _plain(mean(table["correct"].drop_nulls().to_numpy())),
+        "correct": plain(mean(table["correct"].drop_nulls().to_numpy())),
         **{f"mean_{name}": table[name].mean() for name in ("longest", "sentences", "teacher_count", "grape")},
     }
-
-
-def _plain(interval: Interval | None) -> Numbers | None:
-    return None if interval is None else asdict(interval)

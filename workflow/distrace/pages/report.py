@@ -13,9 +13,11 @@ from distrace.pages.figures import (
     accuracy_figure,
     as_svg,
     label_figure,
+    length_figure,
     position_figure,
     threshold_figure,
 )
+from distrace.pages.tables import TABLES
 from distrace.parts import open_parts
 from distrace.plan import Plan, Trace, positions_path
 
@@ -29,6 +31,11 @@ def report_page(plan: Plan, numbers: dict[str, Any]) -> str:
     environment.filters["signed"] = signed_text
     environment.filters["p_value"] = lambda value: f"{value:.4f}" if isinstance(value, float) else "-"
     environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
+    environment.filters["points"] = points_text
+    environment.filters["count"] = lambda value: "-" if value is None else f"{value:,.0f}"
+    environment.filters["flops"] = lambda value: "-" if value is None else f"{value:.2g}"
+    environment.filters["sample_counts"] = sample_counts
+    environment.globals.update(TABLES)
     return environment.get_template("report.html").render(
         numbers=numbers,
         colours=COLOURS,
@@ -48,18 +55,30 @@ def interval_text(interval: dict[str, Any] | None) -> str:
     return f"{mean:.1f} % ({low:.1f}-{high:.1f})"
 
 
-def signed_text(interval: dict[str, Any] | None) -> str:
+def signed_text(interval: dict[str, Any] | None, digits: int = 3) -> str:
     """Return "+0.912 (+0.895 to +0.930)" for a difference, a dash where there is none."""
     if interval is None:
         return "-"
-    return "{mean:+.3f} ({low:+.3f} to {high:+.3f})".format(**interval)
+    mean, low, high = (f"{interval[key]:+.{digits}f}" for key in ("mean", "low", "high"))
+    return f"{mean} ({low} to {high})"
+
+
+def points_text(interval: dict[str, Any]) -> str:
+    """Return "+3.1 (+0.2 to +6.0)", in points, for a difference of shares."""
+    return signed_text({key: 100 * interval[key] for key in ("mean", "low", "high")}, digits=1)
+
+
+def sample_counts(models: dict[str, Any]) -> list[str]:
+    """Return the k above 1 for which some model has a pass@k, in order."""
+    return sorted({k for value in models.values() for k in value["pass_at"] if k != "1"}, key=int)
 
 
 def run_figures(plan: Plan, run: str, numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures of a run as SVG: accuracy, and for each trace the labels and their positions."""
+    """Return the figures of a run as SVG: accuracy, lengths of what was chosen; of each trace labels and positions."""
     positions = [open_artifact(positions_path(trace), kinds.POSITIONS).read() for trace in plan.traces(run)]
     return {
         "accuracy": as_svg(accuracy_figure(numbers["accuracy"])),
+        "lengths": as_svg(length_figure(numbers["strategies"]["training"])) if numbers["strategies"] else None,
         "labels": [as_svg(label_figure(trace)) for trace in numbers["traces"]],
         "positions": [as_svg(position_figure(table)) for table in positions],
     }
