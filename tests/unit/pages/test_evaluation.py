@@ -67,9 +67,8 @@ def write_candidates(plan: Plan) -> None:
     scores = ["longest", "grape", "teacher_count", "shortest"]
     write(Path(ranking_path("main", candidates)), kinds.RANKING, ranked, {"scores": scores})
     for strategy, chosen in CHOSEN.items():
-        selected = ranked.filter(pl.col("rollout_id").is_in(chosen)).select(
-            "rollout_id", "question_id", pl.lit(1).alias("rank"), pl.lit("why").alias("reason"), "tokens"
-        )
+        rank = pl.when(pl.col("rollout_id").is_in(chosen)).then(1).alias("rank")
+        selected = ranked.select("rollout_id", "question_id", rank, pl.lit("why").alias("reason"), "tokens")
         write(Path(selection_path("main", candidates, strategy)), kinds.SELECTION, selected, {"of": strategy})
 
 
@@ -82,7 +81,7 @@ def plan(tmp_path, monkeypatch):
     write_parts(Path("results/questions/test"))
     for name, right in RIGHT.items():
         write_answers(plan, f"main.teacher.{name}", right)
-        log = [{"step": 1, "epoch": 1.0, "loss": 2.0, "learning_rate": 0.1}]
+        log = [{"step": 2, "epoch": 1.0, "loss": 2.0, "learning_rate": 0.1}]
         rejects = [Reject("c0", 2, "too long")] if name.startswith("longest") else []
         path = Path(training_path(f"main.teacher.{name}"))
         write_with_rejects(path, kinds.TRAINING, log, rejects, {}, 1 + len(rejects))
@@ -159,8 +158,9 @@ def test_what_a_model_was_trained_on_is_counted_without_what_training_rejected(p
 def test_steps_that_are_given_count_in_place_of_epochs_and_lora_costs_less(plan):
     plan.config["training"]["short"] |= {"max_steps": 5, "batch_size": 4, "method": "lora"}
     training = strategy_numbers(plan, "main")["training"]["random"]
-    assert training["epochs"] == pytest.approx(20 / 3)
-    assert training["flops"] == pytest.approx(4 * 1000 * 80 * 20 / 3)
+    # The log counts two steps to an epoch.
+    assert training["epochs"] == 2.5
+    assert training["flops"] == 4 * 1000 * 80 * 2.5
 
 
 def test_a_model_of_unknown_size_has_no_estimate(plan):
@@ -215,3 +215,8 @@ def test_the_page_shows_strategies_and_pairs(plan):
     assert "test: 1 question left out" in page
     assert "<td>longest</td><td>random</td><td>+75.0 (" in page
     assert "pass@2" in page
+
+
+def test_candidates_that_were_pooled_are_one_pool(plan):
+    pooled = load_plan(config_of(teachers=["teacher", "student"], pooled=True))
+    assert list(trained_by_strategy(pooled, "main")) == ["longest", "random"]

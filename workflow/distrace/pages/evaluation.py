@@ -3,7 +3,6 @@
 `docs/evaluation.md` describes each number.
 """
 
-from collections.abc import Iterable
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from distrace import kinds
-from distrace.artifacts import Artifact, open_artifact, rejects_path
+from distrace.artifacts import open_artifact, rejects_path
 from distrace.measures.agreement import overlaps, rank_correlations, without_doubles
 from distrace.measures.answers import answers_by_question, numbers_of_samples, pass_at
 from distrace.measures.comparisons import LEVEL, Comparison, compared, interval, letters, resampled_means
@@ -87,15 +86,15 @@ def strategy_numbers(plan: Plan, run: str) -> Numbers | None:
     trained = trained_by_strategy(plan, run)
     if not trained:
         return None
-    settings, candidates = plan.config["runs"][run], plan.all_candidates(run)
+    settings, pools = plan.config["runs"][run], plan.pools(run)
     return {
         "seeds": len(settings["seeds"]),
         "tests": {
             questions: _test_numbers(plan, run, questions, trained) for questions in settings["test"]["questions"]
         },
         "training": {name: _training_numbers(plan, models[0]) for name, models in trained.items()},
-        "correlations": [_correlations(run, rollouts) for rollouts in candidates],
-        "overlaps": [_overlaps(plan, run, rollouts) for rollouts in candidates],
+        "correlations": [_correlations(run, teacher, pool) for teacher, pool in pools.items()],
+        "overlaps": [_overlaps(plan, run, teacher) for teacher in pools],
     }
 
 
@@ -165,15 +164,15 @@ def _training_numbers(plan: Plan, model: Distilled) -> Numbers:
     chosen = _chosen(plan, model)
     learned = chosen.filter(~pl.col("rollout_id").is_in(_rejected(training_path(model.name))))
     training, size = plan.training(model.name), model_size(plan, model.name)
-    tokens = float(learned["tokens"].sum())
-    trained = tokens * _epochs(training, len(learned))
+    tokens, epochs = float(learned["tokens"].sum()), _epochs(training, model)
+    trained = tokens * epochs
     return {
         "teacher": model.teacher,
         "strategy": model.strategy,
         "selected": len(chosen),
         "responses": len(learned),
         "tokens": tokens,
-        "epochs": _epochs(training, len(learned)),
+        "epochs": epochs,
         "tokens_trained": trained,
         "parameters": size and size.parameters,
         "flops": size and TRAINING_FLOPS[training.method] * size.parameters * trained,
@@ -185,14 +184,18 @@ def _training_numbers(plan: Plan, model: Distilled) -> Numbers:
 
 def _chosen(plan: Plan, model: Distilled) -> pl.DataFrame:
     """Return the responses that were selected for a model: `rollout_id`, `tokens` and `correct`."""
-    candidates = plan.candidates(model.run, model.teacher)
-    selection = open_artifact(selection_path(model.run, candidates, model.strategy), kinds.SELECTION).read("rollout_id")
-    ranking = open_artifact(ranking_path(model.run, candidates), kinds.RANKING).read("rollout_id", "longest")
-    graded = open_parts(plan.rollouts_parts("grades", candidates), kinds.GRADES).read("rollout_id", "correct")
-    lengths = ranking.rename({"longest": "tokens"})
-    return selection.join(lengths, on="rollout_id", maintain_order="left").join(
-        graded, on="rollout_id", how="left", maintain_order="left"
-    )
+    grades = [
+        open_parts(plan.rollouts_parts("grades", candidates), kinds.GRADES).read("rollout_id", "correct")
+        for candidates in plan.pools(model.run)[model.teacher]
+    ]
+    selected = _selected(plan, model.run, model.teacher, model.strategy)
+    return selected.join(pl.concat(grades), on="rollout_id", how="left", maintain_order="left")
+
+
+def _selected(plan: Plan, run: str, teacher: str, strategy: str) -> pl.DataFrame:
+    path = selection_path(run, plan.candidates(run, teacher), strategy)
+    selection = open_artifact(path, kinds.SELECTION).read("rollout_id", "rank", "tokens")
+    return selection.filter(pl.col("rank").is_not_null()).drop("rank")
 
 
 def _rejected(path: str) -> list[str]:
@@ -200,30 +203,22 @@ def _rejected(path: str) -> list[str]:
     return open_artifact(rejects, kinds.REJECTS).read("source")["source"].to_list() if rejects.is_file() else []
 
 
-def _epochs(training: Training, responses: int) -> float:
-    """Return how often a training sees each of its responses."""
-    if training.max_steps > 0:
-        return training.max_steps * training.batch_size / responses
-    return training.epochs
+def _epochs(training: Training, model: Distilled) -> float:
+    """Return how often a training sees each of its responses; of given steps, as its log counts epochs."""
+    if training.max_steps <= 0:
+        return training.epochs
+    last = open_artifact(training_path(model.name), kinds.TRAINING).read("step", "epoch").row(-1, named=True)
+    return float(training.max_steps * last["epoch"] / last["step"])
 
 
-def _correlations(run: str, candidates: RolloutSet) -> Numbers:
-    ranking = open_artifact(ranking_path(run, candidates), kinds.RANKING)
-    ranked = ranking.read()
-    scores = without_doubles(ranked, score_names(ranking))
-    return {"teacher": candidates.author, "scores": scores, "pairs": rank_correlations(ranked, scores)}
+def _correlations(run: str, teacher: str, pool: list[RolloutSet]) -> Numbers:
+    rankings = [open_artifact(ranking_path(run, candidates), kinds.RANKING) for candidates in pool]
+    ranked = pl.concat([ranking.read() for ranking in rankings])
+    scores = without_doubles(ranked, rankings[0].identity["scores"])
+    return {"teacher": teacher, "scores": scores, "pairs": rank_correlations(ranked, scores)}
 
 
-def score_names(ranking: Artifact) -> list[str]:
-    """Return the names of the scores of a ranking, in the order of its columns."""
-    return [name for name, dtype in ranking.read().schema.items() if dtype.is_float()]
-
-
-def _overlaps(plan: Plan, run: str, candidates: RolloutSet) -> Numbers:
+def _overlaps(plan: Plan, run: str, teacher: str) -> Numbers:
     strategies = plan.config["runs"][run]["strategies"]
-    paths: Iterable[str] = (selection_path(run, candidates, strategy) for strategy in strategies)
-    chosen = {
-        strategy: set(open_artifact(path, kinds.SELECTION).read("rollout_id")["rollout_id"])
-        for strategy, path in zip(strategies, paths, strict=True)
-    }
-    return {"teacher": candidates.author, "strategies": strategies, "pairs": overlaps(chosen)}
+    chosen = {name: set(_selected(plan, run, teacher, name)["rollout_id"]) for name in strategies}
+    return {"teacher": teacher, "strategies": strategies, "pairs": overlaps(chosen)}
