@@ -39,3 +39,8 @@ def test_an_overlap_is_the_same_on_both_sides():
 
 def test_no_pairs_leave_the_table_empty():
     assert [table(["a"], []) for table in TABLES.values()] == [[[None]]] * 3
+
+
+def test_zero_has_no_minus():
+    found = {"scores": ["a", "b"], "within": -0.001, "questions": 3, "over_all": 0.0, "candidates": 12}
+    assert {cell.text for row in correlation_rows(["a", "b"], [found]) for cell in row if cell} == {"+0.00"}

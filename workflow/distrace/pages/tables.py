@@ -33,7 +33,7 @@ def _difference(pair: dict[str, Any], sign: int) -> Cell:
     bounds = sorted(100 * sign * pair["difference"][end] for end in ("low", "high"))
     p_value = "not defined" if pair["p_adjusted"] is None else f"{pair['p_adjusted']:.4f}"
     filled = 0.6 * (1 if points > 0 else -1) if pair["differ"] else 0.0
-    return Cell(f"{points:+.1f}", filled, "{:+.1f} to {:+.1f}; p (Holm) ".format(*bounds) + p_value)
+    return Cell(_signed(points, 1), filled, "{:+.1f} to {:+.1f}; p (Holm) ".format(*bounds) + p_value)
 
 
 def correlation_rows(names: list[str], pairs: Pairs) -> Rows:
@@ -47,7 +47,7 @@ def correlation_rows(names: list[str], pairs: Pairs) -> Rows:
 
 
 def _correlation(value: float | None, over: str) -> Cell:
-    return Cell("-", title=over) if value is None else Cell(f"{value:+.2f}", value, over)
+    return Cell("-", title=over) if value is None else Cell(_signed(value, 2), value, over)
 
 
 def overlap_rows(names: list[str], pairs: Pairs) -> Rows:
@@ -59,6 +59,11 @@ def overlap_rows(names: list[str], pairs: Pairs) -> Rows:
         cell = Cell("-") if found is None else Cell(f"{found:.2f}", found, f"{pair['shared']} responses chosen by both")
         cells[one, other] = cells[other, one] = cell
     return _square(names, cells)
+
+
+def _signed(value: float, digits: int) -> str:
+    # Adding 0 makes of -0.0 a 0.0.
+    return f"{round(value, digits) + 0.0:+.{digits}f}"
 
 
 def _square(names: list[str], cells: dict[tuple[str, str], Cell]) -> Rows:
