@@ -220,3 +220,18 @@ def test_the_page_shows_strategies_and_pairs(plan):
 def test_candidates_that_were_pooled_are_one_pool(plan):
     pooled = load_plan(config_of(teachers=["teacher", "student"], pooled=True))
     assert list(trained_by_strategy(pooled, "main")) == ["longest", "random"]
+
+
+def test_the_interval_of_an_accuracy_stays_within_nought_and_one(plan):
+    write_answers(plan, "main.teacher.random.0", [(True, False), (True, False), (None, None)])
+    write_answers(plan, "main.teacher.random.1", [(True, True), (True, True), (None, None)])
+    for value in strategy_numbers(plan, "main")["tests"]["test"]["accuracy"].values():
+        assert 0 <= value["low"] <= value["mean"] <= value["high"] <= 1
+
+
+def test_figures_have_the_colour_of_the_text_so_that_they_show_on_a_dark_page(plan):
+    write_report(plan.config, Path("report"))
+    page = Path("report/index.html").read_text("utf-8")
+    figures = "".join(part.partition("</svg>")[0] for part in page.split("<svg")[1:])
+    assert 'fill="currentColor"' in figures
+    assert not [colour for colour in ("#000", "black", "white", "#fff") if f'"{colour}"' in figures]

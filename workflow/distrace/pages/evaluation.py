@@ -123,10 +123,11 @@ def _test_numbers(plan: Plan, run: str, questions: str, trained: dict[str, list[
     scores = complete.select(models).to_numpy().T.reshape(len(names), -1, len(complete))
     means, draws = scores.mean(axis=(1, 2)), resampled_means(scores)
     pairs = compared(scores, draws)
+    accuracies = draws.clip(0, 1)  # the deviations of questions and of seeds, added, may lead beyond
     marks = letters(means.tolist(), {(pair.one, pair.other) for pair in pairs if differ(pair)})
     return found | {
         "accuracy": {
-            name: asdict(interval(means[n], draws[:, n], len(complete))) | {"letters": marks[n]}
+            name: asdict(interval(means[n], accuracies[:, n], len(complete))) | {"letters": marks[n]}
             for n, name in enumerate(names)
         },
         "pairs": [_pair(pair, names) for pair in pairs],

@@ -18,7 +18,7 @@ _THEME = {
     "background": None,
     "axis": {"labelColor": _INK, "titleColor": _INK, "domainColor": _INK, "tickColor": _INK, "gridColor": _INK}
     | {"gridOpacity": 0.15, "domainOpacity": 0.5, "tickOpacity": 0.5},
-    "legend": {"labelColor": _INK, "titleColor": _INK},
+    "legend": {"labelColor": _INK, "titleColor": _INK, "symbolBaseFillColor": _INK, "symbolBaseStrokeColor": _INK},
     "header": {"labelColor": _INK, "titleColor": _INK},
     "view": {"stroke": _INK, "strokeOpacity": 0.15},
     "rule": {"color": _INK},
