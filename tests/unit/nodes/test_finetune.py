@@ -127,19 +127,6 @@ def test_responses_of_several_teachers_are_learnt_question_by_question(tmp_path,
     assert learnt == [(name, SUMS[number][0], name * 2, 0) for name, number in asked.items()]
 
 
-def test_a_selection_of_responses_that_no_part_holds_is_refused(tmp_path, base, questions):
-    rollouts, selection = write_selection(tmp_path, ["ab", "c"], "cz")
-    with pytest.raises(DistraceError, match="chose 2 responses; the rollouts hold only 1 of them"):
-        write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "out/model.json", rollouts, selection)
-
-
-def test_a_selected_response_to_a_question_that_is_not_there_is_refused(tmp_path, base, questions):
-    rollouts, selection = write_selection(tmp_path, ["ab"], "ab")
-    other = write_questions(tmp_path / "other.arrow", {SUMS[0][0]: "0"})
-    with pytest.raises(DistraceError, match=f"question {short_id(SUMS[1][0])} is not in {other}"):
-        write_finetuned("tuned", base, PLAIN, TRAINING, other, tmp_path / "out/model.json", rollouts, selection)
-
-
 def test_the_text_of_a_part_is_read_once_for_the_content_and_once_for_the_tokens(
     tmp_path, base, questions, monkeypatch
 ):

@@ -18,18 +18,13 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import (
-    Artifact,
-    open_artifact,
-    write,
-    write_rejects,
-    write_text,
-)
+from distrace.artifacts import open_artifact, write, write_rejects, write_text
 from distrace.errors import DistraceError
 from distrace.identity import canonical_json, digest
 from distrace.kept import keep, put_back
 from distrace.models import Card, folder_card, load_tokenizer, read_card, rename_card, write_card
 from distrace.parts import Parts, open_parts
+from distrace.selected import selected_responses
 from distrace.settings import ModelSettings, Training
 from distrace.training.examples import write_examples
 from distrace.versions import NODE_VERSIONS
@@ -109,38 +104,10 @@ def _wanted(name: str, questions: Path, rollouts: list[Path] | None, selection: 
     asked = open_parts(questions, kinds.QUESTIONS)
     if selection and rollouts:
         written = [open_parts(path, kinds.ROLLOUTS) for path in rollouts]
-        return _selected(asked, written, open_artifact(selection, kinds.SELECTION))
+        return selected_responses(asked, written, open_artifact(selection, kinds.SELECTION))
     if selection or rollouts:
         raise DistraceError(f"model {name!r}: a selection and the rollouts it is from need each other")
     return _solutions(asked)
-
-
-def _selected(questions: Parts, rollouts: list[Parts], selection: Artifact) -> Iterator[pl.DataFrame]:
-    """Yield the selected responses with their questions, in the order of the selection.
-
-    Parts of the same number, one of each list, are read together, once for each run of responses in them: they are on
-    the same questions, and selections have the order of these.
-    """
-    asked = questions.read("question_id", "question")
-    written = list(zip(*rollouts, strict=True))
-    places = [
-        part.read("rollout_id").with_columns(part=pl.lit(number)) for number, row in enumerate(written) for part in row
-    ]
-    chosen = selection.read("rollout_id", "rank").filter(pl.col("rank").is_not_null()).select("rollout_id")
-    found = chosen.join(pl.concat(places), on="rollout_id", how="inner", maintain_order="left")
-    if len(found) != len(chosen):
-        raise DistraceError(
-            f"{selection.path} chose {len(chosen)} responses; the rollouts hold only {len(found)} of them"
-        )
-    for run in found.with_columns(run=pl.col("part").rle_id()).partition_by("run"):
-        parts = written[run["part"][0]]
-        responses = [part.read("rollout_id", "question_id", "text", "answer_start") for part in parts]
-        rows = run.join(pl.concat(responses), on="rollout_id", how="inner", maintain_order="left")
-        rows = rows.join(asked, on="question_id", how="left", maintain_order="left")
-        if rows["question"].has_nulls():
-            stray = rows.filter(pl.col("question").is_null())["question_id"][0]
-            raise DistraceError(f"{parts[0].path}: question {stray} is not in {questions.path}")
-        yield rows.rename({"rollout_id": "source"})
 
 
 def _solutions(questions: Parts) -> Iterator[pl.DataFrame]:
