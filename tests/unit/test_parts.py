@@ -10,7 +10,7 @@ from builders import write_parts
 from distrace import kinds
 from distrace.artifacts import open_artifact, write, write_with_rejects
 from distrace.errors import DistraceError
-from distrace.parts import open_parts, part_names, write_list
+from distrace.parts import open_parts, part_names, reasons_in_parts, write_list
 from distrace.rejects import Reject
 
 ROW = {"rollout_id": "a", "question_id": "q", "extracted": "2", "correct": True, "reason": None}
@@ -36,6 +36,13 @@ def test_each_part_is_a_row_with_its_fingerprint_its_rows_and_its_rejects_by_rea
         {"part": "0", "fingerprint": first, "rows": 2, "rejects": {"long": 2, "odd": 1}},
         {"part": "1", "fingerprint": second, "rows": 0, "rejects": {}},
     ]
+
+
+def test_rejects_of_all_parts_are_counted_by_reason_whether_there_is_a_list_or_one_part(folder):
+    grades(folder / "0.arrow", 2, ("long", "odd", "long"))
+    grades(folder / "1.arrow", 0, ("odd",), seed=1)
+    assert reasons_in_parts(write_parts(folder)) == {"long": 2, "odd": 2}
+    assert reasons_in_parts(folder / "0.arrow") == {"long": 2, "odd": 1}
 
 
 def test_artifacts_without_rejects_have_none_to_count(folder):

@@ -1,8 +1,10 @@
 import copy
+from dataclasses import asdict
 
 import pytest
 
 from configs import CONFIG, SERVER, config_with
+from distrace.identity import canonical_json
 from distrace.measures.scores import ALWAYS
 from distrace.measures.strategies import Equal, Strategy
 from distrace.plan import (
@@ -312,6 +314,29 @@ def test_the_separation_of_a_student_that_is_its_own_teacher_is_read_once():
     plan = load_plan(config_with("runs/main/teachers", ["small"]))
     [trace, *_] = plan.traces("main")
     assert [path.split("/")[4] for path in plan.separation_parts(trace)] == ["small", trace.rollouts.author]
+
+
+def test_every_selection_of_a_run_that_trains_is_exported(plan):
+    assert plan.exports() == [
+        f"results/export/main/{teacher}/gsm/explore/{strategy}/README.md"
+        for teacher in ("big", "other")
+        for strategy in ("teacher_count", "random")
+    ]
+
+
+def test_a_dataset_card_is_told_how_its_selection_came_about_and_no_path(plan):
+    told = plan.selection_settings("main", RolloutSet("other", "gsm", "explore"), "random")
+    assert (told["run"], told["teacher"], told["student"], told["strategy"]) == ("main", "other", "small", "random")
+    assert told["models"].keys() == {"other", "small"}
+    assert told["models"]["small"] == asdict(plan.model_settings("small"))
+    assert (told["sampling"]["name"], told["sampling"]["temperature"], told["beta"]) == ("explore", 0.6, 0.1)
+    assert "jsonl" not in canonical_json(told)
+
+
+def test_a_dataset_card_of_imported_responses_is_told_no_sampling():
+    plan = load_plan(config_with("sampling/explore", {"responses": {"file": "theirs.jsonl"}}))
+    told = plan.selection_settings("main", RolloutSet("other", "gsm", "explore"), "random")
+    assert told["sampling"] == {"name": "explore"}
 
 
 def test_paths_are_those_of_the_contract(plan):

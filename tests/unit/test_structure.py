@@ -82,7 +82,7 @@ def test_every_rule_that_runs_a_node_runs_the_node_of_its_name_and_every_node_ha
     assert found == {node: [node] for node in NODES}
 
 
-@pytest.mark.parametrize("room", ["nodes", "text", "measures", "pages", "training"])
+@pytest.mark.parametrize("room", ["nodes", "text", "measures", "pages", "training", "export"])
 def test_every_module_of_a_room_has_its_tests_in_the_same_room(room):
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests/unit" / room).glob("test_*.py")}
     assert {module.rpartition(".")[2] for module in in_package(room)} <= tests

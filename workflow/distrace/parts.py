@@ -5,6 +5,8 @@ model writes all parts of a set and their list (`command.run_each_part`); jobs t
 the node `parts` lists them.
 """
 
+import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
@@ -79,6 +81,17 @@ def open_parts(path: str | Path, kind: Kind | None = None) -> Parts:
 def fingerprints(inputs: Iterable[Artifact | Parts]) -> list[str]:
     """Return the fingerprints of the inputs, in order."""
     return [opened.fingerprint for opened in inputs]
+
+
+def reasons_in_parts(path: str | Path) -> dict[str, int]:
+    """Return how often each reason is given in the rejects of the parts that a list names, or of the one part."""
+    opened = open_artifact(path)
+    if opened.kind != kinds.PARTS.name:
+        return reasons_of(opened.path)
+    counts: Counter[str] = Counter()
+    for rejects in opened.read("rejects")["rejects"]:
+        counts.update(json.loads(rejects))
+    return dict(counts)
 
 
 def write_list(parts: Iterable[Path], out: Path) -> None:

@@ -5,7 +5,7 @@ workflow runs in. They are spelt here and, with wildcards, in `workflow/rules/`,
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -410,6 +410,33 @@ class Plan:
         sets = [RolloutSet(author, trace.rollouts.questions, trace.rollouts.sampling) for author in authors]
         return [f"{RESULTS}/separation/{trace.run}/{trace.teacher}/{s.folder}/{LIST}" for s in dict.fromkeys(sets)]
 
+    def exports(self) -> list[str]:
+        """Return the paths of the dataset cards of all selections."""
+        return [
+            export_path(run, candidates, strategy)
+            for run, settings in self.config["runs"].items()
+            for candidates in self.all_candidates(run)
+            for strategy in settings["strategies"]
+        ]
+
+    def selection_settings(self, run: str, candidates: RolloutSet, strategy: str) -> dict[str, Any]:
+        """Return what the config says of how a selection came about, for its dataset card; without paths of files."""
+        settings = self.config["runs"][run]
+        teachers = [candidates.author]
+        source = {key: value for key, value in self.questions(candidates.questions).source.items() if key != "file"}
+        drawn = {} if self.is_imported(candidates.sampling) else asdict(self.sampling(candidates.sampling))
+        return {
+            "run": run,
+            "strategy": strategy,
+            "teacher": candidates.author,
+            "student": settings["student"],
+            "models": {name: asdict(self.model_settings(name)) for name in [*teachers, settings["student"]]},
+            "questions": {"name": candidates.questions} | source,
+            "sampling": {"name": candidates.sampling} | drawn,
+            "beta": settings["candidates"]["beta"],
+            "seed": self.config["seed"],
+        }
+
     def report_inputs(self) -> list[str]:
         """Return the paths of all artifacts that the report reads or counts, each once."""
         paths = [path for run in self.config["runs"] for path in self._run_inputs(run)]
@@ -475,6 +502,11 @@ def ranking_path(run: str, rollouts: RolloutSet) -> str:
 def selection_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
     """Return the path of what a strategy selects from a run's candidates, those of one teacher or `pooled`."""
     return f"{RESULTS}/selection/{run}/{rollouts.folder}/{strategy}.arrow"
+
+
+def export_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
+    """Return the path of the dataset card of an exported selection."""
+    return f"{RESULTS}/export/{run}/{rollouts.folder}/{strategy}/README.md"
 
 
 def model_path(name: str) -> str:

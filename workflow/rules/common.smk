@@ -269,6 +269,19 @@ def selection_data(wildcards):
     return found
 
 
+def exported_data(wildcards):
+    """Return what an exported selection is made from; the author is the teacher."""
+    candidates = rollout_set(wildcards)
+    return {
+        "questions": plan.questions_parts(candidates.questions),
+        "rollouts": [plan.rollouts_parts("rollouts", candidates)],
+        "rankings": [planning.ranking_path(wildcards.run, candidates)],
+        "selection": planning.selection_path(wildcards.run, candidates, wildcards.strategy),
+        "teachers": [planning.model_path(candidates.author)],
+        "student": planning.model_path(student_of(wildcards)),
+    }
+
+
 def model_files(wildcards):
     """Return the files of a local model, so that new weights in the same folder are noticed."""
     folder = plan.config["models"][wildcards.model]["source"]["folder"]

@@ -95,7 +95,12 @@ def load_format(settings: ModelSettings, tokenizer: "Tokenizer") -> Format:
 
 def prompt_text(form: Format, question: str) -> str:
     """Return the prompt for a question, special tokens as text; for `alignment.encode_prompt`."""
-    return form.prompt(_rendered(form.instruction, "instruction", question=question))
+    return form.prompt(message_text(form, question))
+
+
+def message_text(form: Format, question: str) -> str:
+    """Return the instruction with the question in it: what a user's message holds."""
+    return _rendered(form.instruction, "instruction", question=question)
 
 
 def response_pieces(form: Format, text: str, answer_start: int) -> list[Piece]:

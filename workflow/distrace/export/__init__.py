@@ -1,0 +1,1 @@
+"""Selections as data sets for others: the forms of the rows, the dataset card, the files of other trainers."""
