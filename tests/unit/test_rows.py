@@ -101,6 +101,22 @@ def test_a_template_joins_columns():
     assert text_reader("{{ note.split('####')[-1].strip() }}")(row) == "1,072"
 
 
+def test_templates_know_columns_whose_names_have_spaces_and_a_column_that_is_called_row():
+    assert text_reader("{{ row['a b'] }}{{ c }}")({"a b": 1, "c": 2}) == "12"
+    assert text_reader("{{ row }}")({"row": "mine"}) == "mine"
+    with pytest.raises(BadRow):
+        text_reader("{{ row['a b'] }}")({"a b": None})
+
+
+def test_templates_shuffle_a_list_by_a_text_in_the_same_way_each_time():
+    read = text_reader("{{ ['a', 'b', 'c', 'd'] | shuffled(q) | join }}")
+    orders = [read({"q": f"question {number}"}) for number in range(100)]
+    assert orders == [read({"q": f"question {number}"}) for number in range(100)]
+    assert {"".join(sorted(order)) for order in orders} == {"abcd"}
+    assert len(set(orders)) > 20
+    assert orders[0] == "cbad"
+
+
 @pytest.mark.parametrize(
     "template",
     [

@@ -25,6 +25,7 @@ from distrace.measures.strategies import LENGTH_MATCHED, SELECTING
 from distrace.text.splitting import SPLITTERS
 
 SCHEMA = Path(__file__).parent / "config.schema.yaml"
+PRESETS = Path(__file__).parent / "presets.yaml"
 _RENAMED = {"own_log_probs": "own_logprobs", "window": "context_length", "check_precision": "check_float32"}
 
 POOLED = "pooled"  # stands for the teacher, where the candidates of all teachers of a run are pooled
@@ -35,8 +36,10 @@ Complaints = Iterator[str]
 
 def complete(config: Config) -> Config:
     """Return the config with every default filled in, in place; raise DistraceError with a line for each mistake."""
-    errors = sorted(_filling_validator().iter_errors(config), key=lambda error: list(map(str, error.path)))
-    lines = [_in_plain_words(error) for error in errors] or list(_wrong_references(config))
+    lines = list(_fill_in_presets(config))
+    if not lines:
+        errors = sorted(_filling_validator().iter_errors(config), key=lambda error: list(map(str, error.path)))
+        lines = [_in_plain_words(error) for error in errors] or list(_wrong_references(config))
     if lines:
         raise DistraceError("the config cannot be used:\n" + "\n".join(f"  {line}" for line in lines))
     return config
@@ -94,6 +97,28 @@ def score_needs(config: Config, run: str) -> set[str]:
         for name in scores_named(config, run)
         for need in (own[name]["needs"] if name in own else SCORES[name].needs)
     }
+
+
+@cache
+def presets() -> Config:
+    """Return the usual tests by name: what the key `preset` of a set of questions stands for."""
+    return dict(yaml.safe_load(PRESETS.read_text("utf-8")))
+
+
+def _fill_in_presets(config: Config) -> Complaints:
+    """Fill the keys of presets in, in place, where a set of questions names one and does not give them itself."""
+    sets = config.get("questions") if isinstance(config, dict) else None
+    for name, questions in sets.items() if isinstance(sets, dict) else ():
+        preset = questions.get("preset") if isinstance(questions, dict) else None
+        if not isinstance(preset, str):
+            continue
+        if preset not in presets():
+            yield from _unknown({"presets": presets()}, "presets", f"questions.{name}.preset", preset)
+            continue
+        for key, value in copy.deepcopy(presets()[preset]).items():
+            given = questions.setdefault(key, value)
+            if isinstance(given, dict) and not any(given.get(kind) for kind in ("file", "hub", "world")):
+                questions[key] = value | given
 
 
 @cache

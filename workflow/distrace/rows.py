@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from distrace.errors import BadRow, DistraceError
+from distrace.identity import short_id
 
 Row = Mapping[str, Any]
 
@@ -63,6 +64,9 @@ def file_digest(path: Path) -> str:
 def text_reader(column: str) -> Callable[[Row], str]:
     """Return a function from a row to its text: a column, or a Jinja template if `column` holds "{{" or "{%".
 
+    A template knows columns by their names and, whatever these are, as `row["NAME"]`; `shuffled(TEXT)` is a filter that
+    puts a list into an order drawn by the text: the same on every machine, another one for another text.
+
     The function raises BadRow if the column is missing, empty, null or a list, or if the template fails. Raises
     DistraceError if the template cannot be read.
     """
@@ -75,7 +79,7 @@ def text_reader(column: str) -> Callable[[Row], str]:
 
     def render(row: Row) -> str:
         try:
-            text = template.render(row)
+            text = template.render({"row": row, **row})
         except (BadRow, TemplateError, TypeError, AttributeError, ValueError, LookupError, ArithmeticError) as error:
             raise BadRow(f"{column!r}: {error}") from error
         return _not_empty(text, column)
@@ -125,7 +129,12 @@ def _not_null(value: object) -> object:
     return value
 
 
+def _shuffled(items: Iterable[object], by: str) -> list[object]:
+    return sorted(items, key=lambda item: short_id("order", by, str(item)))
+
+
 _TEMPLATES = SandboxedEnvironment(undefined=StrictUndefined, finalize=_not_null, keep_trailing_newline=True)
+_TEMPLATES.filters["shuffled"] = _shuffled
 
 
 def _text(row: Row, column: str) -> str:
