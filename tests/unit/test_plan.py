@@ -325,7 +325,7 @@ def test_every_selection_of_a_run_that_trains_is_exported(plan):
 
 
 def test_a_dataset_card_is_told_how_its_selection_came_about_and_no_path(plan):
-    told = plan.selection_settings("main", RolloutSet("other", "gsm", "explore"), "random")
+    told = plan.selection_settings("main", "other", "random")
     assert (told["run"], told["teacher"], told["student"], told["strategy"]) == ("main", "other", "small", "random")
     assert told["models"].keys() == {"other", "small"}
     assert told["models"]["small"] == asdict(plan.model_settings("small"))
@@ -333,9 +333,21 @@ def test_a_dataset_card_is_told_how_its_selection_came_about_and_no_path(plan):
     assert "jsonl" not in canonical_json(told)
 
 
+def test_the_export_of_a_pool_is_told_all_its_teachers_and_the_strategies_behind():
+    config = config_with("runs/main/pooled", True)
+    config["runs"]["main"] |= {"strategies": ["length_matched", "random"], "equal": "tokens"}
+    plan = load_plan(config)
+    assert plan.exports()[0] == "results/export/main/pooled/gsm/explore/length_matched/README.md"
+    told = plan.selection_settings("main", "pooled", "length_matched")
+    assert (told["teacher"], told["equal"]) == ("pooled", "tokens")
+    assert told["models"].keys() == {"big", "other", "small"}
+    assert told["strategies"]["length_matched"]["length_matched_to"] == "teacher_count"
+    assert told["strategies"]["teacher_count"]["score"] == "teacher_count"
+
+
 def test_a_dataset_card_of_imported_responses_is_told_no_sampling():
     plan = load_plan(config_with("sampling/explore", {"responses": {"file": "theirs.jsonl"}}))
-    told = plan.selection_settings("main", RolloutSet("other", "gsm", "explore"), "random")
+    told = plan.selection_settings("main", "other", "random")
     assert told["sampling"] == {"name": "explore"}
 
 

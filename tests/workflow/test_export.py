@@ -54,3 +54,34 @@ def test_another_strategy_or_threshold_exports_what_it_concerns(exported):
         f"export/{SET}/grape/README.md",
         f"selection/{SET}/grape.arrow",
     ]
+
+
+def test_a_changed_strategy_writes_its_own_export_alone(copy_of_finished):
+    file = copy_of_finished / f"results/export/{SET}/mine/data/train.parquet"
+
+    def with_mine(each: int) -> None:
+        config = yaml.safe_load((copy_of_finished / "config.yaml").read_text())
+        config["strategies"] = {"mine": {"score": "grape", "per_question": each}}
+        config["runs"]["main"]["strategies"] = ["teacher_count", "random", "mine"]
+        (copy_of_finished / "config.yaml").write_text(yaml.safe_dump(config))
+
+    with_mine(1)
+    snakemake(copy_of_finished, "export")
+    before = pl.read_parquet(file)
+    with_mine(2)
+    assert written_by(planned_jobs(copy_of_finished, "export")) == [
+        f"export/{SET}/mine/README.md",
+        f"selection/{SET}/mine.arrow",
+    ]
+    snakemake(copy_of_finished, "export")
+    after = pl.read_parquet(file)
+    assert set(before["rollout_id"]) < set(after["rollout_id"])
+    assert set(after["rank"]) == {1, 2}
+
+
+def test_pooled_candidates_are_exported_once_for_all_teachers(exported):
+    change(exported, lambda run: run.update(teachers=["teacher", "other_teacher"], pooled=True))
+    jobs = written_by(planned_jobs(exported, "export"))
+    assert [output for output in jobs if output.startswith("export")] == [
+        f"export/main/pooled/train/explore/{strategy}/README.md" for strategy in ("random", "teacher_count")
+    ]

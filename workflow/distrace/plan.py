@@ -413,23 +413,26 @@ class Plan:
     def exports(self) -> list[str]:
         """Return the paths of the dataset cards of all selections."""
         return [
-            export_path(run, candidates, strategy)
+            export_path(run, self.candidates(run, teacher), strategy)
             for run, settings in self.config["runs"].items()
-            for candidates in self.all_candidates(run)
+            if settings["distilled"] is None
+            for teacher in self.pools(run)
             for strategy in settings["strategies"]
         ]
 
-    def selection_settings(self, run: str, candidates: RolloutSet, strategy: str) -> dict[str, Any]:
+    def selection_settings(self, run: str, teacher: str, strategy: str) -> dict[str, Any]:
         """Return what the config says of how a selection came about, for its dataset card; without paths of files."""
-        settings = self.config["runs"][run]
-        teachers = [candidates.author]
+        settings, candidates, equal = self.config["runs"][run], self.candidates(run, teacher), self.equal(run)
+        teachers = [rollouts.author for rollouts in self.pools(run)[teacher]]
         source = {key: value for key, value in self.questions(candidates.questions).source.items() if key != "file"}
         drawn = {} if self.is_imported(candidates.sampling) else asdict(self.sampling(candidates.sampling))
         return {
             "run": run,
             "strategy": strategy,
-            "teacher": candidates.author,
+            "teacher": teacher,
             "student": settings["student"],
+            "strategies": {name: asdict(found) for name, found in self.strategies_behind(run, strategy).items()},
+            "equal": equal and equal.unit,
             "models": {name: asdict(self.model_settings(name)) for name in [*teachers, settings["student"]]},
             "questions": {"name": candidates.questions} | source,
             "sampling": {"name": candidates.sampling} | drawn,
@@ -505,7 +508,7 @@ def selection_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
 
 
 def export_path(run: str, rollouts: RolloutSet, strategy: str) -> str:
-    """Return the path of the dataset card of an exported selection."""
+    """Return the path of the dataset card of an exported selection, from one teacher's candidates or `pooled` ones."""
     return f"{RESULTS}/export/{run}/{rollouts.folder}/{strategy}/README.md"
 
 

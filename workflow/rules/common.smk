@@ -270,14 +270,14 @@ def selection_data(wildcards):
 
 
 def exported_data(wildcards):
-    """Return what an exported selection is made from; the author is the teacher."""
-    candidates = rollout_set(wildcards)
+    """Return what an exported selection is made from; the author is a teacher, or `pooled`."""
+    pool = plan.pools(wildcards.run)[wildcards.author]
     return {
-        "questions": plan.questions_parts(candidates.questions),
-        "rollouts": [plan.rollouts_parts("rollouts", candidates)],
-        "rankings": [planning.ranking_path(wildcards.run, candidates)],
-        "selection": planning.selection_path(wildcards.run, candidates, wildcards.strategy),
-        "teachers": [planning.model_path(candidates.author)],
+        "questions": plan.questions_parts(wildcards.questions),
+        "rollouts": [plan.rollouts_parts("rollouts", rollouts) for rollouts in pool],
+        "rankings": [planning.ranking_path(wildcards.run, rollouts) for rollouts in pool],
+        "selection": planning.selection_path(wildcards.run, rollout_set(wildcards), wildcards.strategy),
+        "teachers": [planning.model_path(rollouts.author) for rollouts in pool],
         "student": planning.model_path(student_of(wildcards)),
     }
 

@@ -23,7 +23,7 @@ rule exported_selection:
         mem_mb=8000,
         runtime=120,
     params:
-        about=lambda w: as_json(plan.selection_settings(w.run, rollout_set(w), w.strategy)),
+        about=lambda w: as_json(plan.selection_settings(w.run, w.author, w.strategy)),
         settings=lambda w: settings_of(student_of(w)),
         version=source_digest("nodes.exported_selection"),
     shell:

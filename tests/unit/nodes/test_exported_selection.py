@@ -63,11 +63,14 @@ class Export:
         self.choose(chosen)
 
     def choose(self, chosen: str) -> None:
-        rows = [
-            {"rollout_id": name, "question_id": short_id(TEXTS[name][0]), "rank": 1, "reason": f"{name} is best"}
-            for name in chosen
-        ]
-        write(self.selection, kinds.SELECTION, rows, {"chosen": chosen})
+        """Write a selection of these candidates, as if one of the others were not eligible."""
+        others = [name for name in TEXTS if name not in chosen]
+        rows = [(name, 1, f"{name} is best", True) for name in chosen]
+        rows += [(name, None, "wrong", number > 0) for number, name in enumerate(others)]
+        frame = pl.DataFrame(rows, schema=["rollout_id", "rank", "reason", "eligible"], orient="row")
+        asked = {name: short_id(question) for name, (question, _) in TEXTS.items()}
+        frame = frame.with_columns(question_id=pl.col("rollout_id").replace_strict(asked), teacher=pl.lit("big"))
+        write(self.selection, kinds.SELECTION, frame, {"chosen": chosen})
 
     def write(self, settings: ModelSettings = PLAIN, about: dict = ABOUT) -> Path:
         """Write the export; return its folder."""
@@ -108,6 +111,7 @@ def test_datasets_loads_the_folder_with_scores_and_fingerprints(export):
         "question_id": short_id("Add 3 and 4."),
         "rank": 1,
         "reason": "c is best",
+        "teacher": "big",
         "sample": 2,
         "grape": -1.0,
         "ranking_fingerprint": open_artifact(export.ranking).fingerprint,
@@ -154,7 +158,8 @@ def test_the_card_accounts_for_all_candidates(export):
     for line in (
         "| not drawn: too long | 1 |",
         "| not ranked: cut off | 1 |",
-        "| ranked and passed over | 2 |",
+        "| not eligible: wrong | 1 |",
+        "| eligible and passed over | 1 |",
         "| chosen, the rows of this data set | 2 |",
         "| grape | 4 | -0.75 | 2 | -0.5 |",
     ):

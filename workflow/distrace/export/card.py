@@ -20,10 +20,15 @@ _SIZES = {1_000: "n<1K", 10_000: "1K<n<10K", 100_000: "10K<n<100K", 1_000_000: "
 
 @dataclass(frozen=True)
 class Account:
-    """What became of the responses that were asked for: how many, by reason where there are several."""
+    """What became of the responses that were asked for: how many, by reason where there are several.
+
+    Some were not drawn or not ranked, some could not have been chosen by the strategy, or were passed over; of the
+    chosen ones, some could not be written.
+    """
 
     undrawn: Mapping[str, int]
     unranked: Mapping[str, int]
+    not_eligible: Mapping[str, int]
     passed_over: int
     unwritten: Mapping[str, int]
     rows: int
@@ -42,14 +47,15 @@ def dataset_card(
     `about` is what the config says of the selection (`Plan.selection_settings`), `models` are roles with their cards,
     `scores` are those of all ranked candidates, `chosen` those of the selected ones.
     """
+    teachers = " and ".join(f"`{card.name}`" for role, card in models if role == "teacher")
     return f"""\
 ---
 {yaml.safe_dump(_metadata(account.rows), sort_keys=False)}---
 
 # {about["run"]}: {about["strategy"]} of {about["teacher"]} for {about["student"]}
 
-{account.rows} responses of `{about["teacher"]}`, selected from its candidates by the strategy `{about["strategy"]}` to
-train `{about["student"]}` on them. Made by distrace {__version__}; fingerprint `{fingerprint}`.
+{account.rows} responses of {teachers}, selected from all candidates by the strategy `{about["strategy"]}` to train
+`{about["student"]}` on them. Made by distrace {__version__}; fingerprint `{fingerprint}`.
 
 - `{PARQUET}`, which `load_dataset` opens, holds questions and responses as they are. The first `answer_start`
   characters of a response are reasoning.
@@ -120,9 +126,10 @@ def _rounded(value: object) -> str:
 
 
 def _account_rows(account: Account) -> Iterable[tuple[object, ...]]:
-    for what, reasons in (("not drawn", account.undrawn), ("not ranked", account.unranked)):
+    left_out = {"not drawn": account.undrawn, "not ranked": account.unranked, "not eligible": account.not_eligible}
+    for what, reasons in left_out.items():
         yield from ((f"{what}: {reason}", count) for reason, count in reasons.items())
-    yield "ranked and passed over", account.passed_over
+    yield "eligible and passed over", account.passed_over
     yield from ((f"chosen and not written: {reason}", count) for reason, count in account.unwritten.items())
     yield "chosen, the rows of this data set", account.rows
 

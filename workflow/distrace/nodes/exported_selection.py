@@ -61,8 +61,8 @@ def write_exported_selection(
     selected = open_artifact(selection, kinds.SELECTION)
     learner = read_card(student)
     models = [*(("teacher", read_card(path)) for path in teachers), ("student", learner)]
-    candidates = _candidates(ranked)
-    chosen = _chosen(selected, candidates)
+    candidates, judged = _candidates(ranked), selected.read()
+    chosen = _chosen(selected, judged, candidates)
     tokenizer = load_tokenizer(learner, settings.trust_remote_code)
     form = load_format(settings, tokenizer)
     rejects: list[Reject] = []
@@ -82,7 +82,8 @@ def write_exported_selection(
         account = Account(
             undrawn=_reasons(reasons_in_parts(path) for path in rollouts),
             unranked=_reasons(map(reasons_of, rankings)),
-            passed_over=len(candidates) - len(chosen),
+            not_eligible=_reasons([Counter(judged.filter(~pl.col("eligible"))["reason"])]),
+            passed_over=len(judged.filter("eligible")) - len(chosen),
             unwritten=_reasons([Counter(reject.reason for reject in rejects)]),
             rows=count,
         )
@@ -101,9 +102,9 @@ def _candidates(ranked: list[Artifact]) -> pl.DataFrame:
     return pl.concat(ranking.read().with_columns(ranking_fingerprint=pl.lit(ranking.fingerprint)) for ranking in ranked)
 
 
-def _chosen(selected: Artifact, candidates: pl.DataFrame) -> pl.DataFrame:
+def _chosen(selected: Artifact, judged: pl.DataFrame, candidates: pl.DataFrame) -> pl.DataFrame:
     """Return what is known of each chosen response: what the selection says of it, its scores, the fingerprints."""
-    chosen = selected.read().filter(pl.col("rank").is_not_null())
+    chosen = judged.filter(pl.col("rank").is_not_null()).drop("eligible")
     further = [name for name in candidates.columns if name not in chosen.columns]
     scores = candidates.select("rollout_id", *further)
     found = chosen.join(scores, on="rollout_id", how="inner", maintain_order="left")
