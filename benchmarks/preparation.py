@@ -32,6 +32,7 @@ from distrace.parts import open_parts, part_names, write_list
 from distrace.settings import Execution, ModelSettings, Training
 from distrace.text.alignment import encode_prompt, encode_response
 from distrace.text.prompts import load_format, prompt_text, response_pieces
+from distrace.training.launch import Job
 
 FULL_SIZE = 50_000  # responses
 CHARACTERS = 3.6  # of a token of SmolLM2 in such texts
@@ -116,8 +117,8 @@ def with_finetune(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
 
     prepared = []
 
-    def train(*given: Any) -> None:
-        dataset = trainer.Dataset.from_file(str(given[4]))
+    def train(job: Job, _: Any) -> None:
+        dataset = trainer.Dataset.from_file(str(job.examples))
         prepared.append(sum(map(len, dataset.data.column("input_ids"))))
         raise Prepared
 

@@ -14,7 +14,7 @@ from distrace.measures.strategies import LENGTH_MATCHED
 from distrace.nodes.imported_rollouts import Responses
 from distrace.nodes.questions import Questions
 from distrace.plan import load_plan
-from distrace.settings import Execution, Grader, ModelSettings, Sampling, Server, Training
+from distrace.settings import Execution, Grader, ModelSettings, Sampling, Server, Training, TrainingExecution
 from distrace.text.splitting import SPLITTERS
 
 ROOT = Path(__file__).parents[2]
@@ -64,6 +64,11 @@ def plan():
             "1e-5",
             "training.short.learning_rate: YAML takes 1e-5 for text; write 1.0e-05",
         ),
+        ("training/short/held_out", -1, "training.short.held_out: -1 is less than the minimum of 0"),
+        ("training/short/packing", 1, "training.short.packing: 1 is not of type 'boolean'"),
+        ("training/short/keep_checkpoints", -1, "training.short.keep_checkpoints: -1 is less than the minimum of 0"),
+        ("training/short/report_to", ["tensorbord"], "training.short.report_to.0: 'tensorbord' is not one of"),
+        ("training/short/report_to", "wandb", "training.short.report_to: 'wandb' is not of type 'array', 'null'"),
         ("training/short/learning_rate", float("inf"), "training.short.learning_rate: inf is not of type 'number'"),
         ("questions/test/parts", "two", "questions.test.parts: 'two' is not of type 'integer'"),
         ("questions/test", None, "questions.test: None is not of type 'object'"),
@@ -183,6 +188,17 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         ("models/small/server", SERVER, "models.tuned.source.finetune.base: 'small' is behind a server"),
         ("models/small/server", SERVER, "runs.main.student: 'small' is behind a server"),
         ("training/short/micro_batch_size", 3, "training.short: batch_size must be a multiple of micro_batch_size"),
+        ("training/short/held_out", 2.5, "training.short.held_out: 2.5 is neither a share below 1 nor a whole number"),
+        ("training/short/accelerate", "none.yaml", "training.short.accelerate: none.yaml: cannot be read"),
+        ("runs/main/start", "tunde", "runs.main.start: no models named 'tunde', did you mean 'tuned'?"),
+        ("runs/main/start", "main.{teacher}.{strat}.0", "runs.main.start: no models named 'main.big.{strat}.0'"),
+        (
+            "runs/main/start",
+            "main.{teacher}.{strategy}.{seed}",
+            "'main.big.teacher_count.0' would be trained from itself",
+        ),
+        ("runs/main/start", "main.big.random.0", "runs.main.start: 'main.big.random.0' would be trained from itself"),
+        ("runs/given/start", "tuned", "runs.given.start: nothing is trained in a run with a `distilled` model"),
     ],
 )
 def test_a_choice_that_does_not_fit_the_others_gets_a_line(path, value, line):
@@ -207,6 +223,38 @@ def test_a_score_of_other_tokens_probabilities_needs_the_transformers_engine_of_
         "runs.main.scores: a score such as `lark` needs the largest probabilities of each token, which engine "
         f"{engine!r} of the student 'small' does not tell; use engine `transformers`, or no such score"
     ]
+
+
+def write_accelerate(folder: Path, processes: int) -> str:
+    """Write an accelerate file for so many processes on a CPU; return its path."""
+    file = folder / "accelerate.yaml"
+    file.write_text(f"distributed_type: MULTI_CPU\nnum_processes: {processes}\n")
+    return str(file)
+
+
+def test_a_batch_that_the_processes_of_an_accelerate_file_cannot_share_is_told(tmp_path):
+    config = config_with("training/short/accelerate", write_accelerate(tmp_path, 3))
+    [found] = mistakes(copy.deepcopy(config))
+    assert "batch_size 8 must be a multiple of the 3 processes of" in found
+    write_accelerate(tmp_path, 4)
+    load_plan(config)
+
+
+def test_runs_that_start_from_each_others_models_are_found():
+    config = config_with("runs/main/start", "more.big.{strategy}.0")
+    config["runs"]["more"] = copy.deepcopy(config["runs"]["main"]) | {"start": "main.big.{strategy}.{seed}"}
+    found = mistakes(config)
+    assert [line.split(":")[0] for line in found] == ["runs.main.start", "runs.more.start"]
+    assert all("would be trained from itself" in line for line in found)
+
+
+def test_a_run_that_starts_elsewhere_may_have_a_student_that_cannot_be_trained():
+    config = config_with("models/small", {"source": {"folder": "small"}, "engine": "server", "server": SERVER})
+    del config["models"]["tuned"]
+    assert any("'small' is behind a server" in line for line in mistakes(copy.deepcopy(config)))
+    load_plan(config | {"runs": config["runs"] | {"main": config["runs"]["main"] | {"start": "ready"}}})
+    config["runs"]["main"] |= {"start": "small"}
+    assert any("runs.main.start: 'small' is behind a server" in line for line in mistakes(config))
 
 
 def test_a_name_that_yaml_takes_for_a_number_is_told():
@@ -293,6 +341,7 @@ def test_defaults_are_not_shared_between_entries(plan):
         (Server, "server"),
         (Sampling, "sampling"),
         (Training, "training"),
+        (TrainingExecution, "training"),
         (Questions, "questions"),
         (Responses, "responses"),
     ],
@@ -357,5 +406,5 @@ def test_every_key_of_the_schema_is_described_and_has_a_default_or_is_required()
 
 @pytest.mark.parametrize("path", [ROOT / "config.yaml", *sorted(ROOT.glob("examples/*/config.yaml"))], ids=str)
 def test_the_configs_of_the_project_are_valid(path, monkeypatch):
-    monkeypatch.chdir(ROOT)
+    monkeypatch.chdir(path.parent)
     load_plan(yaml.safe_load(path.read_text()))

@@ -17,7 +17,7 @@ from distrace.plan import (
     ranking_path,
     selection_path,
 )
-from distrace.settings import Execution, ModelSettings, Sampling, Server, Training
+from distrace.settings import Execution, ModelSettings, Sampling, Server, Training, TrainingExecution
 
 
 @pytest.fixture
@@ -120,6 +120,44 @@ def test_a_distilled_model_runs_as_the_student_it_starts_from(plan):
     assert plan.base_of("main.big.random.0") == "small"
     assert plan.model_settings("main.big.random.0") == plan.model_settings("small")
     assert plan.base_of("tuned") == "small"
+
+
+def test_a_run_trains_from_the_model_that_it_names_and_compares_with_its_student():
+    config = config_with("runs/main/start", "tuned")
+    config["models"]["tuned"]["format"] = "think"
+    config["runs"]["more"] = copy.deepcopy(config["runs"]["main"]) | {"start": "main.{teacher}.{strategy}.{seed}"}
+    plan = load_plan(config)
+    assert plan.base_of("main.big.random.0") == "tuned"
+    assert plan.base_of("more.other.random.5") == "main.other.random.5"
+    assert plan.model_settings("more.other.random.5") == plan.model_settings("tuned")
+    assert plan.model_settings("tuned") != plan.model_settings("small")
+    assert {plan.scorers(trace)["student"] for trace in plan.traces("more")} == {"small"}
+
+
+def test_where_a_model_is_trained_is_read_from_the_file_that_its_training_names(tmp_path):
+    file = tmp_path / "accelerate.yaml"
+    file.write_text("{distributed_type: FSDP, num_processes: 4}")
+    config = config_with("training/short", {"micro_batch_size": 2, "accelerate": str(file), "report_to": ["wandb"]})
+    plan = load_plan(config | {"training": config["training"] | {"plain": {"keep_checkpoints": 3}}})
+    fsdp = {"distributed_type": "FSDP", "num_processes": 4}
+    for name in ("tuned", "main.big.random.0"):
+        assert plan.accelerate(name) == fsdp
+        assert plan.training_execution(name, 4) == TrainingExecution(fsdp, ["wandb"], 0, 4)
+        assert plan.training(name).micro_batch_size == 2
+    plan.config["runs"]["main"]["training"] = "plain"
+    assert plan.training_execution("main.big.random.0", 0) == TrainingExecution(None, None, 3, 0)
+
+
+def test_what_changes_no_result_is_left_out_of_what_the_report_depends_on(tmp_path):
+    file = tmp_path / "accelerate.yaml"
+    file.write_text("{distributed_type: FSDP, num_processes: 2}")
+    training = {"max_steps": 3, "micro_batch_size": 4}
+    elsewhere = training | {"accelerate": str(file), "report_to": ["mlflow"], "keep_checkpoints": 3}
+    plans = [load_plan(config_with("training/short", settings)) for settings in (training, elsewhere)]
+    assert plans[0].config != plans[1].config
+    assert plans[0].without_execution() == plans[1].without_execution()
+    packed = load_plan(config_with("training/short", training | {"packing": True}))
+    assert packed.without_execution() != plans[0].without_execution()
 
 
 def test_a_model_in_float32_is_the_same_model_in_another_number_format():

@@ -215,3 +215,27 @@ def test_jobs_are_told_the_gpus_that_they_asked_for():
 def test_torch_is_not_imported_to_plan():
     code = "import sys, distrace.resources; assert not {'torch', 'transformers'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_training_asks_for_a_gpu_for_each_process_of_its_accelerate_file_and_other_jobs_do_not(tmp_path):
+    file, gpus = tmp_path / "accelerate.yaml", {}
+    for kind in ("FSDP", "MULTI_CPU"):
+        file.write_text(f"{{distributed_type: {kind}, num_processes: 8}}")
+        plan = plan_with("training/short", {"max_steps": 3, "micro_batch_size": 1, "accelerate": str(file)})
+        plan.config["models"]["small"]["gpus"] = 2
+        asked = [resources.gpus(plan, "main.big.random.0", 1e9, task) for task in ("score", "generate", "train")]
+        gpus[kind] = asked
+    assert gpus == {"FSDP": [2, 2, 8], "MULTI_CPU": [2, 2, 0]}
+
+
+def test_each_process_of_a_training_on_a_cpu_holds_a_model(tmp_path):
+    file = tmp_path / "accelerate.yaml"
+    file.write_text("{distributed_type: MULTI_CPU, num_processes: 2}")
+
+    def asked(**settings: object) -> int:
+        plan = plan_with("training/short", {"max_steps": 3, "micro_batch_size": 1, "max_length": 64, **settings})
+        plan.config["models"]["small"]["parameters"] = 1e9
+        work = resources.training(plan, "main.big.random.0")
+        return resources.mem_mb(plan, "main.big.random.0", work, 0) - resources.PYTHON_MIB
+
+    assert asked(accelerate=str(file)) == pytest.approx(2 * asked(), rel=0.02)

@@ -89,6 +89,10 @@ def scored_again(context: str) -> set[str]:
 CHANGES = {
     "nothing": (lambda c: None, set()),
     "threads, memory, GPUs": (lambda c: c["models"]["teacher"].update(threads=2, mem_mb=9000, runtime=7), set()),
+    "where a model is trained": (
+        lambda c: c["training"]["distil"].update(accelerate="one.yaml", report_to=["mlflow"], keep_checkpoints=2),
+        set(),
+    ),
     "alpha or beta of a run": (lambda c: c["runs"]["main"].update(beta=0.2), LABELS | REPORT),
     "beta of the candidates": (
         lambda c: c["runs"]["main"]["candidates"].update(beta=0.95),
@@ -152,7 +156,9 @@ def jobs_of(planned: Iterable[tuple[str, str]]) -> set[str]:
 @pytest.fixture(scope="module")
 def changing(finished, tmp_path_factory) -> Path:
     """A copy of the finished folder in which only the config changes, since nothing is run."""
-    return Path(shutil.copytree(finished, tmp_path_factory.mktemp("reruns") / "copy", symlinks=True))
+    folder = Path(shutil.copytree(finished, tmp_path_factory.mktemp("reruns") / "copy", symlinks=True))
+    (folder / "one.yaml").write_text("{distributed_type: MULTI_CPU, num_processes: 2}")
+    return folder
 
 
 @pytest.mark.parametrize("name", CHANGES)

@@ -23,6 +23,7 @@ from distrace.errors import DistraceError
 from distrace.measures.scores import RANKING_COLUMNS, SCORES, TOP_PROBABILITIES
 from distrace.measures.strategies import LENGTH_MATCHED, SELECTING
 from distrace.text.splitting import SPLITTERS
+from distrace.training.launch import read_accelerate
 
 SCHEMA = Path(__file__).parent / "config.schema.yaml"
 PRESETS = Path(__file__).parent / "presets.yaml"
@@ -55,6 +56,12 @@ def distilled_names(runs: Config) -> dict[str, tuple[str, str, str, int]]:
         for strategy in settings["strategies"]
         for seed in settings["seeds"]
     }
+
+
+def base_name(run: Config, teacher: str, strategy: str, seed: int) -> str:
+    """Return the model that a run trains a distilled model from: its `start`, filled in, or else its student."""
+    start = str(run["start"] or run["student"])
+    return start.replace("{teacher}", teacher).replace("{strategy}", strategy).replace("{seed}", str(seed))
 
 
 def picks(config: Config) -> dict[str, str]:
@@ -201,8 +208,53 @@ def _wrong_references(config: Config) -> Complaints:
         if sampling["begin"]:
             yield from _wrong_begin(config, name, sampling)
     for name, training in config["training"].items():
-        if training["batch_size"] % training["micro_batch_size"]:
-            yield f"training.{name}: batch_size must be a multiple of micro_batch_size"
+        yield from _wrong_training(f"training.{name}", training)
+    yield from _wrong_starts(config)
+
+
+def _wrong_training(where: str, training: dict[str, Any]) -> Complaints:
+    if training["batch_size"] % training["micro_batch_size"]:
+        yield f"{where}: batch_size must be a multiple of micro_batch_size"
+    if training["held_out"] >= 1 and not isinstance(training["held_out"], int):
+        yield f"{where}.held_out: {training['held_out']} is neither a share below 1 nor a whole number of questions"
+    if training["accelerate"]:
+        yield from _wrong_accelerate(where, training)
+
+
+def _wrong_accelerate(where: str, training: dict[str, Any]) -> Complaints:
+    try:
+        processes = read_accelerate(training["accelerate"])["num_processes"]
+    except DistraceError as error:
+        yield f"{where}.accelerate: {error}"
+        return
+    if training["batch_size"] % processes:
+        file = training["accelerate"]
+        yield f"{where}: batch_size {training['batch_size']} must be a multiple of the {processes} processes of {file}"
+
+
+def _wrong_starts(config: Config) -> Complaints:
+    """Yield a line for each run whose models would start from one that does not exist, or from themselves."""
+    distilled = distilled_names(config["runs"])
+    bases = {name: base_name(config["runs"][run], t, s, seed) for name, (run, t, s, seed) in distilled.items()}
+    for run, settings in config["runs"].items():
+        where = f"runs.{run}.start"
+        if settings["start"] and settings["distilled"]:
+            yield f"{where}: nothing is trained in a run with a `distilled` model; leave out one of the two"
+        starts = {name: bases[name] for name, (of_run, *_) in distilled.items() if of_run == run}
+        for start in dict.fromkeys(starts.values() if settings["start"] else []):
+            yield from _unknown({"models": {**config["models"], **distilled}}, "models", where, start)
+            yield from _untrainable(config, where, start)
+        if in_circle := [name for name in starts if name in _starts_of(bases, name)]:
+            yield f"{where}: {in_circle[0]!r} would be trained from itself"
+
+
+def _starts_of(bases: dict[str, str], name: str) -> set[str]:
+    """Return the model that a distilled model is trained from, the one that this is trained from, and so on."""
+    found: set[str] = set()
+    while name in bases and bases[name] not in found:
+        name = bases[name]
+        found.add(name)
+    return found
 
 
 def _wrong_begin(config: Config, name: str, sampling: dict[str, Any]) -> Complaints:
@@ -360,7 +412,8 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
     yield from _unknown(config, "questions", f"{where}.candidates.questions", run["candidates"]["questions"])
     yield from _unknown(config, "sampling", f"{where}.candidates.sampling", run["candidates"]["sampling"])
     yield from _unknown(config, "training", f"{where}.training", run["training"])
-    yield from _untrainable(config, f"{where}.student", run["student"])
+    if not run["start"]:
+        yield from _untrainable(config, f"{where}.student", run["student"])
 
 
 def _wrong_score(where: str, name: str, score: dict[str, Any]) -> Complaints:

@@ -4,7 +4,7 @@ The rules, the report and notebooks read a config through this module. All paths
 workflow runs in. They are spelt here and, with wildcards, in `workflow/rules/`, and nowhere else.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any, TypeVar
@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from distrace.config import (
     POOLED,
     Config,
+    base_name,
     complete,
     distilled_names,
     picks,
@@ -23,8 +24,9 @@ from distrace.measures.scores import ALWAYS, SCORES, TOP, TOP_PROBABILITIES
 from distrace.measures.strategies import Equal, Strategy
 from distrace.parts import LIST, part_names
 from distrace.questions import Cut, Questions, count_parts, part_digests
-from distrace.settings import Execution, ModelSettings, Sampling, Training
+from distrace.settings import Execution, ModelSettings, Sampling, Training, TrainingExecution
 from distrace.text.prompts import format_text
+from distrace.training.launch import read_accelerate
 
 RESULTS = "results"
 MOST_LISTED = 200  # parts that one list is made from: Snakemake prints them all where their job fails
@@ -99,15 +101,16 @@ class Plan:
         return [name for name, model in self.config["models"].items() if any(model["source"][k] for k in kinds)]
 
     def model_config(self, name: str) -> dict[str, Any]:
-        """Return a model's config; a distilled model has that of its student, NAME@float32 that of NAME in float32."""
+        """Return a model's config; a distilled model has that of its start, NAME@float32 that of NAME in float32."""
         if name.endswith(FLOAT32):
             config = self.model_config(name.removesuffix(FLOAT32))
             # Flash attention has no float32, and 16-bit weights take twice the memory in float32.
             attention = "sdpa" if config["attention"] == "flash_attention_2" else config["attention"]
             memory = config["mem_mb"] and 2 * config["mem_mb"]
             return config | {"dtype": "float32", "attention": attention, "mem_mb": memory}
-        known = self.base_of(name) if name in self.distilled else name
-        return dict(self.config["models"][known])
+        if name in self.distilled:
+            return self.model_config(self.base_of(name))
+        return dict(self.config["models"][name])
 
     def model_settings(self, name: str) -> ModelSettings:
         """Return how a model is run; a prompt format from a file is the text of the file, not its path."""
@@ -129,12 +132,16 @@ class Plan:
         return _pick(Execution, config | {"gpus": (gpus if config["gpus"] is None else config["gpus"]) or 0})
 
     def without_execution(self) -> Config:
-        """Return the config without the keys of models that change the speed and place of jobs, but no result."""
-        models = {
-            name: {key: value for key, value in model.items() if key not in EXECUTION}
-            for name, model in self.config["models"].items()
-        }
-        return self.config | {"models": models}
+        """Return the config without the keys that change the speed and place of jobs, but no result."""
+
+        def without(section: str, keys: Collection[str]) -> Config:
+            return {
+                name: {key: value for key, value in settings.items() if key not in keys}
+                for name, settings in self.config[section].items()
+            }
+
+        trainings = without("training", TrainingExecution.__annotations__)
+        return self.config | {"models": without("models", EXECUTION), "training": trainings}
 
     def model_source(self, name: str) -> dict[str, Any]:
         """Return where a hub or local model comes from and, for a served model, its name on the server as `served`."""
@@ -194,17 +201,31 @@ class Plan:
     def base_of(self, name: str) -> str:
         """Return the model that a trained model starts from."""
         if name in self.distilled:
-            return str(self.config["runs"][self.distilled[name].run]["student"])
+            model = self.distilled[name]
+            return base_name(self.config["runs"][model.run], model.teacher, model.strategy, model.seed)
         return str(self.config["models"][name]["source"]["finetune"]["base"])
 
     def training(self, name: str) -> Training:
         """Return how a model is fine-tuned; the seed of a distilled model is added to the config's."""
+        seed = self.distilled[name].seed if name in self.distilled else 0
+        return _pick(Training, self._training_config(name) | {"seed": self.config["seed"] + seed})
+
+    def accelerate(self, name: str) -> dict[str, Any] | None:
+        """Return what the accelerate file of a model's training says, which is read for it; None if it has none."""
+        file = self._training_config(name)["accelerate"]
+        return read_accelerate(file) if file else None
+
+    def training_execution(self, name: str, gpus: int) -> TrainingExecution:
+        """Return where a model is trained, and what else changes no result, on so many GPUs."""
+        found = {"accelerate": self.accelerate(name), "gpus": gpus}
+        return _pick(TrainingExecution, self._training_config(name) | found)
+
+    def _training_config(self, name: str) -> Config:
         if name in self.distilled:
-            model = self.distilled[name]
-            settings, seed = self.config["runs"][model.run]["training"], model.seed
+            settings = self.config["runs"][self.distilled[name].run]["training"]
         else:
-            settings, seed = self.config["models"][name]["source"]["finetune"]["training"], 0
-        return _pick(Training, self.config["training"][settings] | {"seed": self.config["seed"] + seed})
+            settings = self.config["models"][name]["source"]["finetune"]["training"]
+        return dict(self.config["training"][settings])
 
     def candidates(self, run: str, teacher: str) -> RolloutSet:
         """Return the rollout set of a teacher's candidates in a run; for `pooled`, the set that stands for all."""

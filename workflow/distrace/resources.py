@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from distrace.plan import FLOAT32, Plan, RolloutSet
+from distrace.training.launch import gpus_of, processes_of
 
 # Where the size of the model or of the part is not known.
 UNKNOWN_MIB, UNKNOWN_MINUTES = 4000, 240
@@ -246,12 +247,13 @@ def _training_mib(plan: Plan, name: str, size: Size, work: Work, gpus: int) -> f
     settings = plan.training(name)
     weights = 4 * size.parameters / MIB
     if gpus:
-        return CUDA_MIB + weights
+        return (CUDA_MIB + weights) * processes_of(plan.training_execution(name, gpus))
     held = weights * (1.2 if settings.method == "lora" else 4)  # gradients and two moments
     per_layer = 17 * size.hidden * BYTES[settings.dtype]  # arXiv 2205.05198, without what flash attention saves
     layers = math.sqrt(size.layers) * 2 if settings.gradient_checkpointing else size.layers
     logits = size.vocabulary * (BYTES[settings.dtype] + 8)
-    return held + work.at_once * (layers * per_layer + logits) / MIB
+    processes = processes_of(plan.training_execution(name, gpus))
+    return processes * (held + work.at_once * (layers * per_layer + logits) / MIB)
 
 
 def minutes(plan: Plan, name: str, work: Work, gpus: int) -> int:
@@ -274,8 +276,13 @@ def _derived_rate(plan: Plan, name: str, work: Work, gpus: int) -> float | None:
     return flops / (2 * size.parameters * work.cost)
 
 
-def gpus(plan: Plan, name: str, large: float) -> int:
-    """Return the GPUs of a model's job: what its config says, or one for a model of `large` parameters or more."""
+def gpus(plan: Plan, name: str, large: float, task: str = "score") -> int:
+    """Return the GPUs of a model's job: what its config says, or one for a model of `large` parameters or more.
+
+    A job that trains has one for each process of its accelerate file, if the config names one.
+    """
+    if task == "train" and (accelerate := plan.accelerate(name)):
+        return gpus_of(accelerate)
     config = plan.model_config(name)
     if config["gpus"] is not None:
         return int(config["gpus"])

@@ -1,11 +1,16 @@
 """The settings of the nodes, as frozen dataclasses; `workflow/distrace/config.schema.yaml` describes each for users.
 
 Settings enter fingerprints, so none of them may name a path, a device or a number of threads. What changes only the
-speed is in `Execution` and its `Server`, which enter no fingerprint.
+speed is in `Execution` with its `Server`, and in `TrainingExecution`, which enter no fingerprint.
 """
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+_LATER = {"later": True}  # a setting that came after others had entered fingerprints
 
 
 @dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Training:
     method: str = "full"  # or "lora"
     epochs: float = 1.0
     max_steps: int = -1  # -1: as many as the epochs need
-    batch_size: int = 8  # responses in one optimiser step, over all accumulation steps
+    batch_size: int = 8  # responses (or packs) in one optimiser step, over all accumulation steps and processes
     micro_batch_size: int = 8
     learning_rate: float = 1e-5
     schedule: str = "cosine"
@@ -85,3 +90,28 @@ class Training:
     lora_rank: int = 16
     lora_alpha: int = 32
     seed: int = 0
+    packing: bool = field(default=False, metadata=_LATER)
+    held_out: float = field(default=0, metadata=_LATER)  # questions: a share below 1, or a number
+
+
+@dataclass(frozen=True)
+class TrainingExecution:
+    """Where a training runs, who is told of it and what it leaves beside the model, but not which model it gives."""
+
+    accelerate: dict[str, Any] | None = None  # what the file says that the config names
+    report_to: list[str] | None = None
+    keep_checkpoints: int = 0
+    gpus: int = 0
+
+
+IN_ONE_PROCESS = TrainingExecution()
+
+
+def as_identity(settings: "DataclassInstance") -> dict[str, Any]:
+    """Return what settings add to a fingerprint: those that came later only where they differ from their default.
+
+    So results that were computed before a setting existed keep their fingerprints.
+    """
+    values = asdict(settings)
+    unused = {f.name for f in fields(settings) if f.metadata.get("later") and values[f.name] == f.default}
+    return {name: value for name, value in values.items() if name not in unused}

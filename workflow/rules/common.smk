@@ -20,6 +20,7 @@ from distrace.failures import explain
 from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json, digest
 from distrace.rows import file_digest
+from distrace.settings import as_identity
 from distrace.sources import source_digest
 from distrace.versions import NODE_VERSIONS
 
@@ -109,9 +110,10 @@ model_config = cache(plan.model_config)
 settings_of = cache(lambda model: as_json(plan.model_settings(model)))
 sampling_of = cache(lambda sampling: as_json(plan.sampling(sampling)))
 execution = cache(lambda model, gpus: as_json(plan.execution(model, gpus)))
-gpus_asked = cache(lambda model: resources_of.gpus(plan, model, LARGE))
-memory_asked = cache(lambda model, work: resources_of.mem_mb(plan, model, work, gpus_asked(model)))
-minutes_asked = cache(lambda model, work: resources_of.minutes(plan, model, work, gpus_asked(model)))
+training_execution = cache(lambda model, gpus: as_json(plan.training_execution(model, gpus)))
+gpus_asked = cache(lambda model, task: resources_of.gpus(plan, model, LARGE, task))
+memory_asked = cache(lambda model, work: resources_of.mem_mb(plan, model, work, gpus_asked(model, work.task)))
+minutes_asked = cache(lambda model, work: resources_of.minutes(plan, model, work, gpus_asked(model, work.task)))
 scoring = cache(lambda context, rollouts: resources_of.scoring(plan, context, rollouts))
 generating = cache(lambda rollouts: resources_of.generating(plan, rollouts))
 part_digests = cache(plan.part_digests)
@@ -148,7 +150,7 @@ def work_of(wildcards):
 
 def gpus_of(wildcard):
     """Return a function: how many GPUs the job of a model asks for; none if it loads no weights."""
-    return lambda w: 0 if takes_recorded(w) else gpus_asked(w[wildcard])
+    return lambda w: 0 if takes_recorded(w) else gpus_asked(w[wildcard], work_of(w).task)
 
 
 def model_resources(wildcard):
@@ -180,6 +182,12 @@ def engine_resources(wildcard):
         "execution": lambda w: execution(w[wildcard], gpus(w)),
         "python": by_engine(wildcard, vllm=environ.get("DISTRACE_VLLM_PYTHON", "python"), other="python"),
     }
+
+
+def training_resources(wildcard):
+    """Return the resources of a job that trains: with what --execution says, which makes nothing stale."""
+    gpus = gpus_of(wildcard)
+    return model_resources(wildcard) | {"execution": lambda w: training_execution(w[wildcard], gpus(w))}
 
 
 def engine_environment(wildcard):

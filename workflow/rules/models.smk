@@ -52,6 +52,7 @@ rule finetune:
         readme="results/models/{model}/README.md",
         training="results/models/{model}/training.arrow",
         rejects="results/models/{model}/training.rejects.arrow",
+        examples="results/models/{model}/examples.txt",
     log:
         "logs/models/{model}.log",
     wildcard_constraints:
@@ -60,15 +61,15 @@ rule finetune:
         "../../envs/distrace.yaml"
     threads: of_model("model", "threads")
     resources:
-        **model_resources("model"),
+        **training_resources("model"),
     params:
         settings=lambda w: settings_of(w.model),
-        training=lambda w: as_json(plan.training(w.model)),
+        training=lambda w: as_json(as_identity(plan.training(w.model))),
         selected=lambda w, input: (
             f"--rollouts {input.rollouts} --selection {input.selection}" if "selection" in input.keys() else ""
         ),
         version=NODE_VERSIONS["finetune"],
     shell:
         "python -m distrace.nodes.finetune --name {wildcards.model} --base {input.base} --settings {params.settings:q} "
-        "--training {params.training:q} --questions {input.questions} {params.selected} --threads {threads} "
-        "--gpus {resources.gpu} --out {output.card} 2>&1 | tee {log}"
+        "--training {params.training:q} --questions {input.questions} {params.selected} "
+        "--execution {resources.execution:q} --threads {threads} --gpus {resources.gpu} --out {output.card} 2>&1 | tee {log}"

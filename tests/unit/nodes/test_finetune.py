@@ -7,6 +7,8 @@ import sys
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoModelForCausalLM
@@ -20,8 +22,9 @@ from distrace.models import folder_card, read_card, write_card
 from distrace.nodes import finetune
 from distrace.nodes.finetune import write_finetuned
 from distrace.nodes.fresh import Fresh, write_fresh
-from distrace.settings import ModelSettings, Training
+from distrace.settings import ModelSettings, Training, TrainingExecution
 from distrace.training import trainer
+from distrace.training.examples import Written
 
 PLAIN = ModelSettings(format="plain")
 COLUMNS = ("source", "question", "text", "answer_start")
@@ -70,7 +73,7 @@ def test_another_project_takes_the_weights_and_knows_the_model_by_its_own_name(t
     theirs, ours = read_card(tmp_path / "theirs" / "model.json"), read_card(card)
     assert ours == replace(theirs, name="ours", location=str(card.parent / "weights"))
     assert ours.fingerprint == folder_card("ours", ours.location).fingerprint
-    for name in ("README.md", "training.arrow", "training.rejects.arrow"):
+    for name in ("README.md", "training.arrow", "training.rejects.arrow", "examples.txt"):
         assert (card.parent / name).read_bytes() == (tmp_path / "theirs" / name).read_bytes()
     assert read_card(tmp_path / "theirs" / "model.json").name == "tuned"
 
@@ -100,9 +103,9 @@ def learnt(monkeypatch) -> list[tuple]:
     """The rows that training is given, which goes no further."""
     found = []
 
-    def none_of(_, frames, *__):
+    def none_of(_, frames, *__, **___):
         found.extend(row for frame in frames for row in frame.select(COLUMNS).iter_rows())
-        return 0, []
+        return Written(0, 0, [])
 
     monkeypatch.setattr(finetune, "write_examples", none_of)
     return found
@@ -169,7 +172,7 @@ def test_a_killed_job_leaves_no_model_under_its_name_and_makes_its_examples_anew
     assert (tmp_path / ".examples").exists()
     shutil.rmtree(next(tmp_path.glob(".checkpoints-*")))  # they hold no weights
     train(tmp_path, base, questions)
-    result = {"model.json", "weights", "README.md", "training.arrow", "training.rejects.arrow"}
+    result = {"model.json", "weights", "README.md", "training.arrow", "training.rejects.arrow", "examples.txt"}
     assert {path.name for path in tmp_path.iterdir()} == result | {".model.json.kept"}
 
 
@@ -229,8 +232,127 @@ def test_code_that_comes_with_a_tokenizer_runs_where_the_model_is_trusted(tmp_pa
     loaded = []
     whole = finetune.write_examples
     monkeypatch.setattr(
-        finetune, "write_examples", lambda *asked: loaded.append(type(asked[2]).__name__) or whole(*asked)
+        finetune,
+        "write_examples",
+        lambda *asked, **named: loaded.append(type(asked[2]).__name__) or whole(*asked, **named),
     )
     trust = replace(PLAIN, trust_remote_code=True)
     write_finetuned("tuned", tmp_path / "model.json", trust, TRAINING, questions, tmp_path / "tuned" / "model.json")
     assert loaded == ["OwnTokenizer"]
+
+
+def identity_of(folder: Path) -> dict:
+    return open_artifact(folder / "training.arrow", kinds.TRAINING).identity
+
+
+def test_settings_that_came_later_leave_the_fingerprints_of_models_that_do_not_use_them_as_they_were(
+    tmp_path, base, questions
+):
+    train(tmp_path, base, questions)
+    log = open_artifact(tmp_path / "training.arrow", kinds.TRAINING)
+    assert log.read().columns == kinds.TRAINING.schema.names
+    first = (
+        "method epochs max_steps batch_size micro_batch_size learning_rate schedule schedule_options warmup "
+        "weight_decay beta1 beta2 max_length dtype gradient_checkpointing lora_rank lora_alpha seed"
+    )
+    assert log.identity["training"] == {key: asdict(TRAINING)[key] for key in first.split()}
+    assert log.identity.keys() == {"version", "base", "data", "settings", "training"}
+    assert log.identity["version"] == 1
+
+
+def test_held_out_questions_are_not_learnt_and_their_loss_is_in_the_log(tmp_path, base, questions, monkeypatch):
+    files = {}
+
+    def looked_at(job, tokenizer):
+        for name, file in (("learnt", job.examples), ("held_out", job.held_out)):
+            with pa.memory_map(str(file)) as source:
+                files[name] = [tuple(row["input_ids"]) for row in pa.ipc.open_stream(source).read_all().to_pylist()]
+        return whole(job, tokenizer)
+
+    whole = trainer.train
+    monkeypatch.setattr(trainer, "train", looked_at)
+    train(tmp_path, base, questions, replace(TRAINING, held_out=0.25))
+    assert (len(files["learnt"]), len(files["held_out"])) == (12, 4)
+    assert not set(files["learnt"]) & set(files["held_out"])
+    log = open_artifact(tmp_path / "training.arrow", kinds.TRAINING).read()
+    assert log["held_out_loss"].dtype == pl.Float64
+    assert log["held_out_loss"][-1] < log["held_out_loss"][0]
+    assert identity_of(tmp_path)["training"]["held_out"] == 0.25
+
+
+def test_held_out_examples_that_cannot_be_used_are_an_error(tmp_path, base, monkeypatch):
+    rows = [
+        {"question_id": short_id(q), "question": q, "answer": "0", "solution": solution}
+        for q, solution in [("Short?", "No."), ("Long?", "No. " * 60)]
+    ]
+    write(tmp_path / "questions.arrow", kinds.QUESTIONS, rows, {"made": "here"})
+    monkeypatch.setattr(finetune, "choose_held_out", lambda *_: frozenset(["Long?"]))
+    with pytest.raises(DistraceError, match=r"none of the held-out examples can be used: .*more than max_length"):
+        train(tmp_path, base, tmp_path / "questions.arrow", replace(TRAINING, held_out=1))
+
+
+def test_examples_are_packed_where_that_is_asked_for(tmp_path, base, questions):
+    train(tmp_path, base, questions, replace(TRAINING, packing=True))
+    assert identity_of(tmp_path)["training"]["packing"] is True
+    shown = (tmp_path / "examples.txt").read_text("utf-8")
+    assert "=== pack 1: " in shown
+    log = open_artifact(tmp_path / "training.arrow", kinds.TRAINING).read()
+    assert log["epoch"][-1] > 2  # there are fewer packs than the 16 examples, of which 6 steps see 24
+
+
+def test_the_first_examples_can_be_looked_at_and_are_written_anew_for_a_model_trained_before_they_were(
+    tmp_path, base, questions, monkeypatch
+):
+    train(tmp_path, base, questions)
+    shown = tmp_path / "examples.txt"
+    before = shown.read_text("utf-8")
+    assert before.count("=== example ") == 8
+    assert "The␣sum␣is␣0.".replace("␣", "") in "".join(
+        line.split(maxsplit=3)[-1] for line in before.splitlines() if " + " in line
+    ).replace("␣", "")
+    for path in [shown, *tmp_path.glob(".model.json.kept/*/examples.txt")]:
+        path.unlink()
+    monkeypatch.setattr(trainer, "train", lambda *_: pytest.fail("it was trained again"))
+    write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "model.json")
+    assert shown.read_text("utf-8") == before
+
+
+def test_where_a_model_is_trained_is_no_part_of_it(tmp_path, base, questions, monkeypatch):
+    jobs = []
+
+    def elsewhere(job):
+        jobs.append(job)
+        from transformers import AutoTokenizer
+
+        return trainer.train(
+            replace(job, execution=TrainingExecution()), AutoTokenizer.from_pretrained(job.card.location)
+        )
+
+    monkeypatch.setattr(finetune, "train_in_processes", elsewhere)
+    execution = TrainingExecution({"distributed_type": "MULTI_CPU", "num_processes": 2}, keep_checkpoints=2)
+    write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "two/model.json", execution=execution)
+    assert [job.execution for job in jobs] == [execution]
+    train(tmp_path / "one", base, questions)
+    assert identity_of(tmp_path / "two") == identity_of(tmp_path / "one")
+
+
+@pytest.mark.parametrize(
+    ("report", "package"), [("tensorboard", "tensorboard"), ("wandb", "wandb"), ("mlflow", "mlflow")]
+)
+def test_a_package_that_is_missing_is_told_before_anything_is_tokenised(
+    tmp_path, base, questions, monkeypatch, report, package
+):
+    monkeypatch.setattr(finetune, "find_spec", lambda _: None)
+    monkeypatch.setattr(finetune, "write_examples", lambda *_, **__: pytest.fail("it was tokenised"))
+    execution = TrainingExecution(report_to=[report])
+    with pytest.raises(DistraceError, match=f"report_to: {report} needs the Python package '{package}'"):
+        write_finetuned("tuned", base, PLAIN, TRAINING, questions, tmp_path / "model.json", execution=execution)
+
+
+def test_packages_that_are_there_are_enough():
+    finetune.require_packages([])
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(finetune, "find_spec", lambda name: name in ("tensorboardX", "wandb") or None)
+        finetune.require_packages(["tensorboard", "wandb"])
+        with pytest.raises(DistraceError, match="mlflow"):
+            finetune.require_packages(["wandb", "mlflow"])
