@@ -106,6 +106,15 @@ def test_the_held_out_loss_is_the_mean_over_the_tokens_of_examples_that_are_not_
     assert [{**row, "held_out_loss": None} for row in without] == [{**row, "held_out_loss": None} for row in rows]
 
 
+def test_the_held_out_loss_of_the_trained_model_is_logged_also_between_two_lines_of_the_log(tmp_path):
+    held_out = write_rows(tmp_path / "held_out.arrow", UNLIKE[:4])
+    rows, _ = trained(tiny_job(tmp_path, replace(TRAINING, max_steps=41), held_out=held_out))
+    assert [row["step"] for row in rows] == [*range(2, 41, 2), 41]
+    assert [row["loss"] is None for row in rows] == [False] * 20 + [True]
+    model = AutoModelForCausalLM.from_pretrained(tmp_path / "weights").eval()
+    assert rows[-1]["held_out_loss"] == pytest.approx(mean_loss(model, UNLIKE[:4]), abs=1e-4)
+
+
 def test_what_a_model_learns_is_reported_to_whom_the_config_names(tmp_path, monkeypatch):
     told = []
 

@@ -310,11 +310,17 @@ def _keep_checkpoints(checkpoints: Path, job: Job) -> None:
 
 
 def _rows(history: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return the rows of the training log from what the trainer logged, which has own entries for held-out losses."""
+    """Return the rows of the training log from what the trainer logged, which has own entries for held-out losses.
+
+    The last step is evaluated, even where no line of the log ends there: then only its held-out loss is known.
+    """
     keys = ("step", "epoch", "loss", "learning_rate")
-    held_out = {entry["step"]: entry["eval_loss"] for entry in history if "eval_loss" in entry}
-    rows = [{key: entry[key] for key in keys} for entry in history if "loss" in entry]
-    return [row | {"held_out_loss": held_out.get(row["step"])} for row in rows] if held_out else rows
+    held_out = {entry["step"]: entry for entry in history if "eval_loss" in entry}
+    rows = {entry["step"]: {key: entry[key] for key in keys} for entry in history if "loss" in entry}
+    if not held_out:
+        return list(rows.values())
+    rows |= {step: {key: entry.get(key) for key in keys} for step, entry in held_out.items() if step not in rows}
+    return [rows[step] | {"held_out_loss": held_out[step]["eval_loss"] if step in held_out else None} for step in rows]
 
 
 class Progress(TrainerCallback):
