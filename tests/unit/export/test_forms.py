@@ -47,7 +47,7 @@ def written(tokenizer, settings: ModelSettings, values=ROWS, threads: int = 2) -
 
 def learnt(tokenizer, settings: ModelSettings, row: tuple) -> tuple[list[int], list[int]]:
     """Return the tokens and labels of an example of `finetune`."""
-    example = _example(tokenizer, load_format(settings, tokenizer), 999, row)
+    example = _example(tokenizer, load_format(settings, tokenizer), 999, (), row)
     return example["input_ids"].tolist(), example["labels"].tolist()
 
 

@@ -136,7 +136,7 @@ def test_trl_trains_a_step_on_the_export_and_on_the_tokens_of_finetune(export, t
     trainer = SFTTrainer(tiny_model(), args=arguments, train_dataset=load_for_trl(export), processing_class=tokenizer)
     form = load_format(PLAIN, tokenizer)
     for row, name in zip(trainer.train_dataset, "ac", strict=True):
-        example = _example(tokenizer, form, 99, (name, *TEXTS[name], 0))
+        example = _example(tokenizer, form, 99, (), (name, *TEXTS[name], 0))
         assert (row["input_ids"], row["labels"]) == (example["input_ids"].tolist(), example["labels"].tolist())
     assert trainer.train().training_loss > 0
 
