@@ -81,6 +81,36 @@ FLOAT32_CHECK = _kind(
     p_distilled_float32=_REAL,
     label_float32=_TEXT,
 )
+_EVIDENCE = {
+    "words": _INT,
+    "stretch_start": _INT,
+    "stretch_end": _INT,
+    "whole": _FLAG,
+    "verbatim": _FLAG,
+    "responses": _INT,
+    "source_rollout_id": _TEXT,
+    "source_question_id": _TEXT,
+    "source_sentence": _INT,
+    "source_start": _INT,
+    "source_end": _INT,
+    "similarity": _REAL,
+    "similar_rollout_id": _TEXT,
+    "similar_question_id": _TEXT,
+    "similar_sentence": _INT,
+    "similar_start": _INT,
+    "similar_end": _INT,
+    "similar_text": _TEXT,
+}
+EVIDENCE = _kind(
+    "evidence",
+    rollout_id=_TEXT,
+    sentence=_INT,
+    start=_INT,
+    end=_INT,
+    sentence_words=_INT,
+    **_EVIDENCE,
+    **{f"control_{name}": of for name, of in _EVIDENCE.items()},
+)
 POSITIONS = _kind("positions", position=_INT, correct=_FLAG, label=_TEXT, sentences=_INT, responses=_INT)
 TRUTH = _kind("truth", rollout_id=_TEXT, sentence=_INT, origin=_TEXT)
 VALIDATION = _kind("validation", alpha=_REAL, beta=_REAL, length=_INT, origin=_TEXT, label=_TEXT, sentences=_INT)
