@@ -419,11 +419,14 @@ class Plan:
         """Return the path of the list of the parts of a trace's labelled sentences."""
         return f"{RESULTS}/provenance/{trace.folder}/{LIST}"
 
-    def evidence_parts(self, rollouts: RolloutSet) -> str | None:
-        """Return the path of the list of the parts of a rollout set's evidence; None if a run did not train its author."""
-        if rollouts.author not in self.distilled:
+    def evidence_parts(self, trace: Trace) -> str | None:
+        """Return the path of the list of the parts of a trace's evidence; None if no run trained its distilled model.
+
+        It is the same for all teachers of a run.
+        """
+        if trace.rollouts.author not in self.distilled:
             return None
-        return f"{RESULTS}/evidence/{rollouts.folder}/{LIST}"
+        return f"{RESULTS}/evidence/{trace.run}/{trace.rollouts.folder}/{LIST}"
 
     def float32_check_path(self, trace: Trace) -> str | None:
         """Return the path of the float32 check of a trace's first part; None if nothing is checked."""
