@@ -205,6 +205,14 @@ class Plan:
             return base_name(self.config["runs"][model.run], model.teacher, model.strategy, model.seed)
         return str(self.config["models"][name]["source"]["finetune"]["base"])
 
+    def selections_behind(self, name: str) -> list[Distilled]:
+        """Return what a distilled model learned from, by the models that learned it: itself, its start, and so on."""
+        found = []
+        while name in self.distilled:
+            found.append(self.distilled[name])
+            name = self.base_of(name)
+        return found
+
     def training(self, name: str) -> Training:
         """Return how a model is fine-tuned; the seed of a distilled model is added to the config's."""
         seed = self.distilled[name].seed if name in self.distilled else 0
@@ -492,6 +500,8 @@ class Plan:
     def _trace_inputs(self, trace: Trace) -> Iterator[str]:
         yield self.trace_parts(trace)
         yield positions_path(trace)
+        if evidence := self.evidence_parts(trace):
+            yield evidence
         if self.has_truth(trace):
             yield from self.separation_parts(trace)
             yield validation_path(trace)

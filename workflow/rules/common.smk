@@ -4,6 +4,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from functools import cache
+from itertools import chain
 from math import inf
 from os import environ
 from pathlib import Path
@@ -236,6 +237,26 @@ def checked_logprobs(in_float32):
     return lambda w: [
         planning.logprobs_path(name(scorer), rollout_set(w), w.part) for scorer in plan.scorers(trace(w)).values()
     ]
+
+
+def evidence_data(wildcards):
+    """Return what is searched for the sentences of a distilled model (here the author).
+
+    That is all that it learned from, with the models that it started from, and the student's answers to the questions.
+    """
+    learned = plan.selections_behind(wildcards.author)
+    pools = dict.fromkeys(chain.from_iterable(plan.pools(model.run)[model.teacher] for model in learned))
+    control = planning.RolloutSet(student_of(wildcards), wildcards.questions, wildcards.sampling)
+    return {
+        "training": [plan.rollouts_parts("rollouts", rollouts) for rollouts in pools],
+        "training_sentences": [plan.sentences_parts(rollouts) for rollouts in pools],
+        "selections": [
+            planning.selection_path(model.run, plan.candidates(model.run, model.teacher), model.strategy)
+            for model in learned
+        ],
+        "control": plan.rollouts_parts("rollouts", control),
+        "control_sentences": plan.sentences_parts(control),
+    }
 
 
 def attribution_data(wildcards):
