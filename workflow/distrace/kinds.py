@@ -100,6 +100,8 @@ _EVIDENCE = {
     "similar_start": _INT,
     "similar_end": _INT,
     "similar_text": _TEXT,
+    "searched_responses": _INT,
+    "searched_words": pa.int64(),
 }
 EVIDENCE = _kind(
     "evidence",

@@ -3,8 +3,8 @@
     index = build_index(frames)
     find_evidence(index, sentences)
 
-The words of the responses are numbered and written as bytes, over which libdivsufsort makes a suffix array: all places at
-which a stretch of words stands are neighbours in it, found by bisection. No stretch is missed and none is invented.
+The words of the responses are numbered and written as bytes, over which libdivsufsort makes a suffix array: all places
+at which a stretch of words stands are neighbours in it, found by bisection. No stretch is missed and none is invented.
 """
 
 import re
@@ -59,9 +59,9 @@ _CODED_WORD = re.compile(rb"[^\x80-\xbf\xff][\x80-\xbf]*")
 class Index:
     """Responses made ready to be searched for stretches of words.
 
-    `code` holds the words of all responses as bytes, `suffixes` is its suffix array. `response_at` and `sentence_at` are
-    the places in `code` at which responses and sentences begin; `word_starts` has the first character of every word in
-    its response, and `first_word` the number of each response's first word.
+    `code` holds the words of all responses as bytes, `suffixes` is its suffix array. `response_at` and `sentence_at`
+    are the places in `code` at which responses and sentences begin; `word_starts` has the first character of every word
+    in its response, and `first_word` the number of each response's first word.
     """
 
     code: bytes
@@ -81,7 +81,7 @@ class Index:
 
 
 class _Run(NamedTuple):
-    """A run of a sentence's words that stands in the index, and where: `count` neighbours in `suffixes` from `left` on."""
+    """A run of a sentence's words that stands in the index: at `count` neighbours in `suffixes`, from `left` on."""
 
     first: int
     end: int
@@ -90,10 +90,10 @@ class _Run(NamedTuple):
 
 
 def build_index(frames: Iterable[pl.DataFrame], most_words: int | None = None) -> Index:
-    """Return the index of responses; frames have `rollout_id`, `question_id`, `text`, and lists `starts` and `ends`.
+    """Return the index of responses: frames with `rollout_id`, `question_id`, `text`, and lists `starts` and `ends`.
 
-    The lists say where the sentences lie, which together are the text. With `most_words`, no more responses are read once the index holds
-    so many words.
+    The lists say where the sentences lie, which together are the text. With `most_words`, no more responses are read
+    once the index holds so many words.
     """
     vocabulary: dict[str, int] = {}
     pieces: list[_Piece] = []

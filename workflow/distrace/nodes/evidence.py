@@ -1,8 +1,8 @@
 """The evidence node: what of each sentence stands word for word in the responses that its author was trained on?
 
 Run by the workflow as `python -m distrace.nodes.evidence --rollouts PARTS --sentences PARTS --training PARTS...
---training-sentences PARTS... --selections FILE... --control PARTS --control-sentences PARTS --out PARTS`; the search is in
-`measures/evidence.py`, and docs/evidence.md says how to read the result.
+--training-sentences PARTS... --selections FILE... --control PARTS --control-sentences PARTS --out PARTS`; the search is
+in `measures/evidence.py`, and docs/evidence.md says how to read the result.
 """
 
 import logging
@@ -61,16 +61,18 @@ def write_evidence(
     indexes = _indexes(*searched.values(), tuple(found.values()))
     table = cut.read().join(written.read("rollout_id", "text"), on="rollout_id", maintain_order="left")
     texts = table.select(pl.col("text").str.slice(pl.col("start"), pl.col("end") - pl.col("start")))["text"]
-    table = table.drop("text")
-    for prefix, index in zip(("", "control_"), indexes, strict=True):
-        table = pl.concat([table, _evidence(index, texts, table["start"], prefix)], how="horizontal")
-    write(out, kinds.EVIDENCE, table, identity)
+    learned, answers = (_evidence(index, texts, table["start"]) for index in indexes)
+    answers = answers.drop("sentence_words").rename(lambda name: f"control_{name}")
+    write(out, kinds.EVIDENCE, pl.concat([table.drop("text"), learned, answers], how="horizontal"), identity)
 
 
-def _evidence(index: Index, texts: pl.Series, starts: pl.Series, prefix: str) -> pl.DataFrame:
-    """Return the evidence of sentences in an index; their stretches lie in the responses that begin `starts` before."""
-    found = find_evidence(index, texts).with_columns(pl.col("stretch_start", "stretch_end") + starts)
-    return found.rename(lambda name: name if name == "sentence_words" else prefix + name)
+def _evidence(index: Index, texts: pl.Series, starts: pl.Series) -> pl.DataFrame:
+    """Return the evidence of sentences in an index, with their stretches' places in the text of the response."""
+    return find_evidence(index, texts).with_columns(
+        pl.col("stretch_start", "stretch_end") + starts,
+        searched_responses=pl.lit(len(index.responses)),
+        searched_words=pl.lit(index.words),
+    )
 
 
 # All parts of a set are searched for in the same responses; a process makes them ready once.

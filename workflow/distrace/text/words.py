@@ -1,7 +1,8 @@
 """Words of texts and where they stand: the units in which texts are compared word for word.
 
-A word is a run of letters, digits, marks and underscores, or one other symbol; white space parts words and is none. Where a
-script puts no spaces between words (Han, kana, Thai, Lao, Khmer, Burmese), each character is a word. Case counts.
+A word is a run of letters, digits, marks and underscores, or one other symbol; white space parts words and is none.
+Where a script puts no spaces between words (Han, kana, Thai, Lao, Khmer, Burmese), each character is a word. Case
+counts.
 """
 
 import numpy as np
@@ -13,7 +14,7 @@ _WORD = rf"\s*(?:[{_UNSPACED}]|[\w--{_UNSPACED}]+|[^\w\s])"
 
 
 def words_of(texts: pl.Series) -> pl.DataFrame:
-    """Return the words of all texts, in order: `text` (number of the text), `word` and `start` (its first character)."""
+    """Return the words of all texts, in order: `text` (number of the text), `word`, and `start` (first character)."""
     matches = texts.str.extract_all(_WORD)
     counts = matches.list.len().to_numpy()
     words = matches.filter(counts > 0).explode()
