@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -60,8 +60,9 @@ class Index:
     """Responses made ready to be searched for stretches of words.
 
     `code` holds the words of all responses as bytes, `suffixes` is its suffix array. `response_at` and `sentence_at`
-    are the places in `code` at which responses and sentences begin; `word_starts` has the first character of every word
-    in its response, and `first_word` the number of each response's first word.
+    are the places in `code` at which responses and sentences begin, `sentence_at` with the end of `code` behind;
+    `word_starts` has the first character of every word in its response, and `first_word` the number of each response's
+    first word.
     """
 
     code: bytes
@@ -201,7 +202,9 @@ def _joined(pieces: list[_Piece], vocabulary: dict[str, int]) -> Index:
                 for piece, n in zip(pieces, responses_before, strict=False)
             ]
         ),
-        sentence_at=np.concatenate([p.sentence_at + n for p, n in zip(pieces, code_before, strict=False)]),
+        sentence_at=np.concatenate(
+            [*(p.sentence_at + n for p, n in zip(pieces, code_before, strict=False)), [len(code)]]
+        ),
     )
 
 
@@ -303,17 +306,18 @@ def _stretch(index: Index, sentence: _Sentence, run: _Run) -> dict[str, Any]:
 def _most_similar(index: Index, sentence: _Sentence, runs: list[_Run]) -> dict[str, Any]:
     """Return the most similar sentence, the first of several, among those at `_COMPARED` places of the rarest runs.
 
-    Similarity is the share of words that two sentences have in common, in any order: 2 |A and B| / (|A| + |B|) of their
-    multisets of words (Dice 1945).
+    Similarity is the share of words, and of pairs of neighbouring words, that two sentences have in common:
+    2 |A and B| / (|A| + |B|) of the multisets of both (Dice 1945).
     """
     places = [index.suffixes[:0]]
     for run in sorted(runs, key=lambda run: (run.count, run.first - run.end)):
         room = _COMPARED - sum(map(len, places))
         places.append(index.suffixes[run.left : run.left + min(run.count, room)])
-    mine = Counter(_CODED_WORD.findall(sentence.code))
+    mine = _words_and_pairs(sentence.code)
     best = (-1.0, 0)
     for number in np.unique(_last_begun(index.sentence_at, np.concatenate(places))).tolist():
-        found = Counter(_CODED_WORD.findall(index.code, *index.sentence_at[number : number + 2].tolist()))
+        begin, end = index.sentence_at[number : number + 2].tolist()
+        found = _words_and_pairs(index.code[begin:end])
         similarity = 2 * (mine & found).total() / (mine.total() + found.total())
         best = max(best, (similarity, -number))
     similarity, number = best[0], -best[1]
@@ -327,6 +331,11 @@ def _most_similar(index: Index, sentence: _Sentence, runs: list[_Run]) -> dict[s
         "similar_end": end,
         "similar_text": index.responses["text"][response][start:end],
     }
+
+
+def _words_and_pairs(code: bytes) -> Counter[bytes | tuple[bytes, bytes]]:
+    words = _CODED_WORD.findall(code)
+    return Counter(chain(words, pairwise(words)))
 
 
 def _last_begun(beginnings: NDArray[np.int64], places: Any) -> NDArray[np.int64]:

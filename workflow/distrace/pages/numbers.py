@@ -22,6 +22,7 @@ from distrace.measures.probabilities import token_shifts
 from distrace.measures.statistics import holm, mean, p_value_beyond, roc_auc, share
 from distrace.measures.validation import ORIGINS, confusion_table, precision_and_recall
 from distrace.pages.evaluation import accuracy, plain, strategy_numbers
+from distrace.pages.evidence import evidence_numbers
 from distrace.parts import open_parts
 from distrace.plan import (
     Plan,
@@ -116,6 +117,7 @@ def _trace_numbers(plan: Plan, trace: Trace) -> Numbers:
         "area_between_curves": area_between_curves(open_artifact(positions_path(trace), kinds.POSITIONS).read()),
         "habits": _habits(plan, trace),
         "float32_check": _float32_numbers(plan, trace),
+        "evidence": evidence_numbers(plan, trace),
     }
 
 
