@@ -11,12 +11,22 @@ from builders import write_grades, write_lines, write_parts, write_probabilities
 from distrace import kinds
 from distrace.artifacts import write
 from distrace.measures.labels import Thresholds
+from distrace.nodes.evidence import write_evidence
 from distrace.nodes.float32_check import write_float32_check
 from distrace.nodes.positions import write_positions
 from distrace.nodes.provenance import write_provenance
 from distrace.nodes.ranking import write_ranking
 from distrace.nodes.selection import write_selection
-from distrace.plan import Plan, RolloutSet, load_plan, logprobs_path, positions_path, ranking_path, selection_path
+from distrace.plan import (
+    Plan,
+    RolloutSet,
+    Trace,
+    load_plan,
+    logprobs_path,
+    positions_path,
+    ranking_path,
+    selection_path,
+)
 
 CONFIG = yaml.safe_load("""
 splitter: lines
@@ -75,9 +85,10 @@ def write_results(config: dict = CONFIG) -> Plan:
         _write_trace(plan, part, answers)
     _write_candidates(plan)
     for path in map(Path, plan.report_inputs()):
-        if path.name == "parts.arrow":
+        if path.name == "parts.arrow" and path.parent.is_dir():
             write_parts(path.parent)
     [trace] = plan.traces("main")
+    _write_evidence(plan, trace)
     labelled, graded = plan.trace_parts(trace), plan.rollouts_parts("grades", trace.rollouts)
     write_positions(Path(labelled), Path(graded), Path(positions_path(trace)))
     history = [{"step": 1, "epoch": 1.0, "loss": 2.0, "learning_rate": 0.1}]
@@ -115,6 +126,28 @@ def _write_trace(plan: Plan, part: str, answers: dict[str, str]) -> None:
     ]
     out = Path(f"results/provenance/{trace.folder}/{part}.arrow")
     write_provenance(rollouts, sentences, *scored, Thresholds(0.05, 0.1), out)
+
+
+def _write_evidence(plan: Plan, trace: Trace) -> None:
+    """Write the evidence of a trace: what its model learned, and the student's answers, each line a sentence."""
+    out, candidates = Path(plan.evidence_parts(trace)), plan.candidates("main", trace.teacher)
+    control = RolloutSet("student", trace.rollouts.questions, trace.rollouts.sampling)
+    written, cut = (Path(plan.rollouts_parts("rollouts", control)), Path(plan.sentences_parts(control)))
+    for part in plan.parts["test"]:
+        write_lines(cut.with_name(f"{part}.arrow"), written.with_name(f"{part}.arrow"))
+    write_parts(cut.parent)
+    for part in plan.parts["test"]:
+        write_evidence(
+            Path(plan.rollouts_parts("rollouts", trace.rollouts)).with_name(f"{part}.arrow"),
+            Path(plan.sentences_parts(trace.rollouts)).with_name(f"{part}.arrow"),
+            [Path(plan.rollouts_parts("rollouts", candidates))],
+            [Path(plan.sentences_parts(candidates)).with_name("0.arrow")],
+            [Path(selection_path("main", candidates, "longest"))],
+            [written],
+            [cut],
+            out.with_name(f"{part}.arrow"),
+        )
+    write_parts(out.parent)
 
 
 def write_comparison(plan: Plan, probabilities: dict[str, dict[str, list[float]]]) -> None:

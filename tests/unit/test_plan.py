@@ -296,6 +296,25 @@ def test_a_model_that_another_run_trains_is_traced_like_a_ready_made_one():
     assert plan.tested("given") == ["big", "other", "small", "main.other.random.5"]
 
 
+def test_what_a_model_learned_is_that_of_its_run_and_of_the_models_that_it_starts_from(plan):
+    assert plan.selections_behind("main.big.random.0") == [plan.distilled["main.big.random.0"]]
+    assert plan.selections_behind("ready") == plan.selections_behind("small") == []
+    config = config_with("runs/later", plan.config["runs"]["main"] | {"start": "main.{teacher}.random.0"})
+    later = load_plan(config)
+    learned = later.selections_behind("later.big.random.0")
+    assert [model.name for model in learned] == ["later.big.random.0", "main.big.random.0"]
+
+
+def test_only_a_trace_of_a_model_that_a_run_trained_has_evidence_and_it_is_the_same_for_all_teachers(plan):
+    trace = plan.traces("main")[0]
+    assert plan.evidence_parts(trace) == f"results/evidence/main/{trace.rollouts.folder}/parts.arrow"
+    assert plan.evidence_parts(trace) in plan.report_inputs()
+    assert [plan.evidence_parts(trace) for trace in plan.traces("given")] == [None, None]
+    other = load_plan(config_with("runs/given/distilled", "main.other.random.5"))
+    paths = {other.evidence_parts(trace) for trace in other.traces("given")}
+    assert paths == {"results/evidence/given/main.other.random.5/test/answer/parts.arrow"}
+
+
 def test_a_given_model_is_attributed_to_one_of_several_teachers(plan):
     assert plan.attributed("main") == []
     assert plan.attributed("given") == [RolloutSet("ready", "test", "answer")]

@@ -11,6 +11,7 @@ from distrace import sources
 from distrace.versions import NODE_VERSIONS
 
 LABELS = {
+    "evidence",
     "provenance",
     "positions",
     "float32_check",

@@ -50,12 +50,13 @@ LABELS = paths(
     f"provenance/main/teacher/{COUNTED}/test/answer/parts",
     f"{{positions,validation}}/main/teacher/{COUNTED}/test/answer",
 )
+EVIDENCE = {f"evidence/main/{COUNTED}/test/answer/parts"}
 REPORT = {"report/index"}
 
 
 def traced(model: str) -> set[str]:
     """Return the jobs of a traced model from its training to its labels."""
-    labels = {path.replace(COUNTED, model) for path in LABELS}
+    labels = {path.replace(COUNTED, model) for path in LABELS | EVIDENCE}
     return {f"models/{model}/model"} | answers(model) | scored(model, f"{{teacher,student,{model}}}") | labels
 
 
@@ -110,6 +111,7 @@ CHANGES = {
         | scored("{teacher,student}", "{teacher,student}", "2")
         | scored(COUNTED, f"{{teacher,student,{COUNTED}}}", "2")
         | LABELS
+        | EVIDENCE
         | REPORT,
     ),
     "a score in another context": (

@@ -151,7 +151,7 @@ def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_tr
     change(copy_of_finished, lambda config: config["runs"].update(which=question | {"test": test}))
     jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
     assert "attribution" in jobs
-    cheap = {"parts", "provenance", "positions", "validation", "report"}
+    cheap = {"parts", "provenance", "positions", "validation", "evidence", "report"}
     assert jobs <= cheap | {"attribution", "separation", "truth", "sentences", "logprobs"}
     snakemake(copy_of_finished)
     numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())

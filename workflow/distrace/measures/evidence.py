@@ -100,8 +100,10 @@ def build_index(frames: Iterable[pl.DataFrame], most_words: int | None = None) -
     pieces: list[_Piece] = []
     words = 0
     for rows in _slices(frames):
-        if most_words is not None and words >= most_words:
-            break
+        if most_words is not None:
+            if words >= most_words:
+                break
+            rows = _first_rows(rows, most_words - words)
         pieces.append(_piece(rows, vocabulary))
         words += len(pieces[-1].word_starts)
     return _joined(pieces, vocabulary)
@@ -120,9 +122,15 @@ class _Piece:
     sentence_at: NDArray[np.int64]
 
 
+def _first_rows(rows: pl.DataFrame, words: int) -> pl.DataFrame:
+    """Return the first responses that have so many words; the last of them may have more."""
+    text = words_of(rows["text"])["text"].to_numpy()
+    return rows.filter(np.searchsorted(text, np.arange(len(rows))) < words)
+
+
 def _slices(frames: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     for frame in frames:
-        yield from frame.iter_slices(_ROWS_AT_ONCE)
+        yield from (rows for rows in frame.iter_slices(_ROWS_AT_ONCE) if len(rows))
 
 
 def _piece(rows: pl.DataFrame, vocabulary: dict[str, int]) -> _Piece:

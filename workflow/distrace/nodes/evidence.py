@@ -49,7 +49,7 @@ def write_evidence(
         "control": tuple(control),
         "control_sentences": tuple(control_sentences),
     }
-    found = {name: tuple(fingerprints(map(open_parts, paths))) for name, paths in searched.items()}
+    found = {name: tuple(fingerprints(map(open_artifact, paths))) for name, paths in searched.items()}
     identity = {
         "version": source_digest("nodes.evidence"),
         "rollouts": written.fingerprint,
