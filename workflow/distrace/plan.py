@@ -511,6 +511,30 @@ class Plan:
             yield checked
             yield from (in_float32 for _, in_float32 in self.float32_checked(trace).values())
 
+    def explorer_inputs(self) -> list[str]:
+        """Return the paths of all artifacts that the explorer reads, each once."""
+        return list(dict.fromkeys(path for run in self.config["runs"] for path in self._explored(run)))
+
+    def _explored(self, run: str) -> Iterator[str]:
+        student = self.config["runs"][run]["student"]
+        for rollouts in self.tests(run):
+            yield from self._graded(rollouts)
+        for trace in self.traces(run):
+            yield self.trace_parts(trace)
+            yield from (self.logprobs_parts(scorer, trace.rollouts) for scorer in self.scorers(trace).values())
+            if self.has_truth(trace):
+                yield self.rollouts_parts("truth", trace.rollouts)
+            if checked := self.float32_check_path(trace):
+                yield checked
+        for candidates in self.all_candidates(run):
+            yield from self._graded(candidates)
+            yield self.sentences_parts(candidates)
+            yield from (self.logprobs_parts(scorer, candidates) for scorer in (candidates.author, student))
+            yield ranking_path(run, candidates)
+        for teacher in self.pools(run):
+            pool = self.candidates(run, teacher)
+            yield from (selection_path(run, pool, s) for s in self.config["runs"][run]["strategies"])
+
     def _graded(self, rollouts: RolloutSet) -> Iterator[str]:
         yield self.questions_parts(rollouts.questions)
         yield self.rollouts_parts("rollouts", rollouts)
