@@ -33,7 +33,7 @@ def write_candidates(
     )
     table = places.join(ranked, on="rollout_id", how="left", maintain_order="left")
     chosen = {name: _chosen(plan, run, pool, name, places) for name in strategies}
-    values = listed(table.select("set", "row", "question"))
+    values: dict[str, Any] = listed(table.select("set", "row", "question"))
     values["scores"] = listed(table.select(scores))
     values["strategies"] = {name: listed(choice) for name, choice in chosen.items()}
     values["rejects"] = [reject for one in shown for reject in _rejects(plan, run, one, asked)]

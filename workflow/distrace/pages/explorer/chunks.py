@@ -8,9 +8,9 @@ that the page can look at it where it lies. `docs/explorer.md` lists the chunks.
 import base64
 import gzip
 import json
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +19,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from distrace.errors import DistraceError
-
-log = logging.getLogger(__name__)
 
 CHARACTERS = 2_000_000  # of text that a chunk holds at most, if it holds more than one response
 MAX_INLINE = 25_000_000  # bytes of base64 that the page itself holds at most
@@ -101,7 +99,7 @@ def by_chunk(frames: Iterable[pl.DataFrame], bounds: list[int]) -> Iterator[pl.D
     Raises DistraceError if the frames have more or fewer rows than the bounds say.
     """
     waiting: list[pl.DataFrame] = []
-    row, sizes = 0, [after - first for first, after in zip(bounds, bounds[1:], strict=False)]
+    row, sizes = 0, [after - first for first, after in pairwise(bounds)]
     for frame in frames:
         row += len(frame)
         while sizes and (held := sum(map(len, waiting))) + len(frame) >= sizes[0]:

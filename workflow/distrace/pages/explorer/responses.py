@@ -1,6 +1,5 @@
-"""Questions and responses as the explorer shows them: what a list of responses needs, and the texts in chunks of their own."""
+"""Questions and responses as the explorer shows them: what their lists need, and the texts in chunks of their own."""
 
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -12,8 +11,6 @@ from distrace.artifacts import Artifact
 from distrace.pages.explorer.chunks import Chunks, by_chunk, cut_bounds, listed
 from distrace.parts import Parts, open_parts, reasons_in_parts
 from distrace.plan import Plan, RolloutSet
-
-log = logging.getLogger(__name__)
 
 _NEEDED = ("rollout_id", "question_id", "sample", "text", "answer_start", "token_ids", "finish_reason")
 
@@ -41,13 +38,15 @@ def shown_questions(plan: Plan) -> dict[RolloutSet, int | None]:
     return dict.fromkeys(candidates, most) | dict.fromkeys(tests, None)
 
 
-def write_questions(plan: Plan, shown: dict[RolloutSet, int | None], chunks: Chunks) -> tuple[list[Any], list[Any]]:
+def write_questions(
+    plan: Plan, shown: dict[RolloutSet, int | None], chunks: Chunks
+) -> tuple[list[dict[str, Any]], list[pl.Series]]:
     """Write a chunk for each set of questions; return what the index says of each, and the ids of those shown."""
-    index, asked = [], []
+    index: list[dict[str, Any]] = []
+    asked: list[pl.Series] = []
     for name in dict.fromkeys(rollouts.questions for rollouts in shown):
-        counts = [count for rollouts, count in shown.items() if rollouts.questions == name]
         opened = open_parts(plan.questions_parts(name), kinds.QUESTIONS)
-        most = opened.rows if None in counts else max(counts)
+        most = max(opened.rows if count is None else count for r, count in shown.items() if r.questions == name)
         frames = _first_rows(opened, most, "question_id", "question", "answer")
         table = pl.concat(frames).rename({"question_id": "ids", "question": "questions", "answer": "answers"})
         chunks.write(f"questions-{len(index)}", listed(table))

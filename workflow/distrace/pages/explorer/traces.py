@@ -1,8 +1,7 @@
-"""Traces as the explorer shows them: the labelled sentences of responses, their tokens, and what is known beyond them."""
+"""Traces as the explorer shows them: the labelled sentences of responses, their tokens, and what else is known."""
 
 from collections.abc import Iterator, Sequence
 from itertools import combinations, repeat
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +9,7 @@ import polars as pl
 import pyarrow as pa
 
 from distrace import kinds
-from distrace.artifacts import Artifact, open_artifact
+from distrace.artifacts import open_artifact
 from distrace.measures.labels import LABELS, ROLES
 from distrace.measures.validation import ORIGINS, Pair, origin_of
 from distrace.pages.explorer.chunks import Chunks, by_chunk, flat
@@ -78,7 +77,7 @@ def float32_shift(plan: Plan, trace: Trace) -> float | None:
 
     changes = [(difference(*pair, "") - difference(*pair, "_float32")).abs() for pair in combinations(ROLES, 2)]
     found = table.select(change.quantile(0.99, "linear").alias(str(n)) for n, change in enumerate(changes))
-    return max(found.row(0))
+    return float(max(found.row(0)))
 
 
 def per_response(rows: pl.DataFrame, table: pl.DataFrame) -> pl.DataFrame:
@@ -167,11 +166,11 @@ def packed_tokens(logprobs: pl.DataFrame) -> pl.DataFrame:
         "logprobs": np.rint(255 * np.sqrt(nats / LEAST_LOGPROB)).astype(np.uint8),
     }
     lists = {name: pa.LargeListArray.from_arrays(starts.offsets, pa.array(of)) for name, of in flat_lists.items()}
-    return logprobs.select("rollout_id").with_columns(**{name: pl.from_arrow(of) for name, of in lists.items()})
+    return logprobs.select("rollout_id").with_columns(pl.Series(name, pl.from_arrow(of)) for name, of in lists.items())
 
 
 def _token_arrays(responses: pl.DataFrame) -> dict[str, Any]:
-    found = {}
+    found: dict[str, Any] = {}
     for role in ROLES:
         table = responses.select(pl.col(f"{name}_{role}").alias(name) for name in _TOKENS)
         found |= {f"{name}_{role}": array for name, array in flat(table, _TOKENS).items()}
