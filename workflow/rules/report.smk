@@ -49,4 +49,4 @@ rule explorer:
         ],
     shell:
         "(cd {params.root:q} && python -m distrace.nodes.explorer --config {params.config:q} "
-        "--out results/report/explorer.html) 2>&1 | tee {log}"
+        "--out-folder results/report) 2>&1 | tee {log}"

@@ -60,7 +60,7 @@ SCRIPTS = (
 _ESCAPED = {ord(letter): f"\\u{ord(letter):04x}" for letter in "<>&\u2028\u2029"}
 
 
-def write_explorer(plan: Plan, page: Path, max_inline: int = MAX_INLINE) -> None:
+def write_page(plan: Plan, page: Path, max_inline: int = MAX_INLINE) -> None:
     """Write the explorer of a plan as `page`, and beside it, if they are more than `max_inline` bytes, its chunks.
 
     The chunks' folder has the page's name without its ending; one of an earlier explorer is removed.
@@ -147,7 +147,8 @@ def style_of() -> str:
 def policy_of(script: str, style: str) -> str:
     """Return what the page may load, as a Content-Security-Policy: its own script and style, and its chunks.
 
-    These lie beside it, on a disk or on a server.
+    Its script alone can ask for these, which lie beside the page: on a server ('self') or on a disk (file:, for
+    browsers to which a file is no part of 'self').
     """
     hashes = [f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'" for text in (script, style)]
     return (
