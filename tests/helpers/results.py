@@ -76,7 +76,7 @@ def answers_by_part(plan: Plan) -> dict[str, dict[str, str]]:
 
 
 def write_results(config: dict = CONFIG) -> Plan:
-    """Write all that the report of a config in float32 reads into the current folder; give the plan."""
+    """Write all that report and explorer of a config in float32 read into the current folder; give the plan."""
     plan = load_plan(copy.deepcopy(config))
     for part, answers in answers_by_part(plan).items():
         write_questions(Path(f"results/questions/test/{part}.arrow"), answers)
@@ -84,7 +84,7 @@ def write_results(config: dict = CONFIG) -> Plan:
             _write_answers(plan, author, part, {f"{author}{q}": (q, "Yes.", right) for q in answers})
         _write_trace(plan, part, answers)
     _write_candidates(plan)
-    for path in map(Path, plan.report_inputs()):
+    for path in map(Path, dict.fromkeys([*plan.report_inputs(), *plan.explorer_inputs()])):
         if path.name == "parts.arrow" and path.parent.is_dir():
             write_parts(path.parent)
     [trace] = plan.traces("main")
