@@ -43,10 +43,11 @@ def test_every_command_of_the_module_reads_and_writes_below_the_prefix(outer):
     commands = re.findall(
         r"^Shell command: (.*distrace\.nodes\..*)", run(outer, "--dry-run", "--printshellcmds", "distrace_all"), re.M
     )
-    [report] = [command for command in commands if "distrace.nodes.report" in command]
-    assert report.startswith("(cd provenance && ")
+    pages = [command for command in commands if re.search(r"distrace\.nodes\.(report|explorer)", command)]
+    assert len(pages) == 2
+    assert all(page.startswith("(cd provenance && ") for page in pages)
     assert len(commands) > 40
-    for command in set(commands) - {report}:
+    for command in set(commands) - set(pages):
         paths = re.findall(r"\S*\b(?:results|logs)/\S*", command)
         assert paths
         assert all(path.startswith("provenance/") for path in paths), command

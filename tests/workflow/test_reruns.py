@@ -51,7 +51,7 @@ LABELS = paths(
     f"{{positions,validation}}/main/teacher/{COUNTED}/test/answer",
 )
 EVIDENCE = {f"evidence/main/{COUNTED}/test/answer/parts"}
-REPORT = {"report/index"}
+REPORT = {"report/index", "report/explorer"}
 
 
 def traced(model: str) -> set[str]:
@@ -146,6 +146,7 @@ CHANGES = {
         | paths(f"positions/main/teacher/{COUNTED}/test/answer")
         | REPORT,
     ),
+    "what the explorer shows": (lambda c: c.update(explorer={"candidate_questions": 5}), REPORT),
     "a habit to count": (lambda c: c["runs"]["main"]["habits"].update(so="So"), REPORT),
 }
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pytest
 import yaml
 
+import explored
 from distrace import kinds
 from distrace.artifacts import fingerprint_of, open_artifact
 from snakemake_runs import new_folder, planned_jobs, snakemake
@@ -83,6 +84,8 @@ def test_the_report_says_what_the_artifacts_say(finished):
     counts = Counter(labels)
     for label, share in run["traces"][0]["labels"].items():
         assert share["mean"] == pytest.approx(counts[label] / len(labels))
+    index, _ = explored.read(finished / "results/report/explorer.html")
+    assert index["traces"][0]["sentences"] == run["traces"][0]["sentences"] == len(labels)
     assert "<title>distrace" in (finished / "results/report/index.html").read_text()
 
 
@@ -107,7 +110,9 @@ def test_a_second_teacher_runs_its_own_nodes_only_and_no_file_changes(copy_of_fi
     before = digests(copy_of_finished)
     change(copy_of_finished, lambda config: config["runs"]["main"]["teachers"].append("other_teacher"))
     jobs = planned_jobs(copy_of_finished)
-    assert all("other_teacher" in output or rule in {"report", "everything", "all"} for rule, output in jobs), jobs
+    assert all(
+        "other_teacher" in output or rule in {"report", "explorer", "everything", "all"} for rule, output in jobs
+    ), jobs
     assert {"rollouts", "logprobs", "ranking", "selection", "finetune", "provenance"} <= {rule for rule, _ in jobs}
     assert not any(output.startswith("results/rollouts/teacher/") for _, output in jobs)
     snakemake(copy_of_finished, labels_of("other_teacher"))
@@ -151,7 +156,7 @@ def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_tr
     change(copy_of_finished, lambda config: config["runs"].update(which=question | {"test": test}))
     jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
     assert "attribution" in jobs
-    cheap = {"parts", "provenance", "positions", "validation", "evidence", "report"}
+    cheap = {"parts", "provenance", "positions", "validation", "evidence", "report", "explorer"}
     assert jobs <= cheap | {"attribution", "separation", "truth", "sentences", "logprobs"}
     snakemake(copy_of_finished)
     numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())

@@ -1,4 +1,5 @@
 import copy
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from distrace import kinds
 from distrace.artifacts import open_artifact, write_rejects
 from distrace.nodes.ranking import write_ranking
 from distrace.nodes.selection import write_selection
-from distrace.pages.explorer.candidates import write_candidates
+from distrace.pages.explorer.candidates import shown_pools, write_candidates
 from distrace.pages.explorer.chunks import Chunks
 from distrace.pages.explorer.responses import shown_questions, write_responses
 from distrace.pages.explorer.responses import write_questions as write_question_chunks
@@ -79,10 +80,11 @@ def found(tmp_path_factory):
             out = Path(selection_path("main", plan.candidates("main", "pooled"), name))
             rankings = [Path(ranking_path("main", rollouts)) for rollouts in sets]
             write_selection(rankings, list(WRITTEN), name, {name: asdict(plan.strategy(name))}, out)
-        chunks, most = Chunks(folder), shown_questions(plan)
+        chunks, most = Chunks(folder), shown_questions(plan, sets)
+        [pool] = shown_pools(plan)
         _, [asked] = write_question_chunks(plan, {rollouts: most[rollouts] for rollouts in sets}, chunks)
         shown = [write_responses(plan, n, r, 0, asked, most[r], chunks)[0] for n, r in enumerate(sets)]
-        about = write_candidates(plan, 0, "main", "pooled", shown, asked, chunks)
+        about = write_candidates(plan, 0, pool, shown, asked, chunks)
         yield plan, about, {name: chunks.read(name) for name in chunks.size}
 
 
@@ -157,3 +159,14 @@ def test_sentences_of_candidates_have_their_probability_under_teacher_and_studen
     }
     assert other["counts"].tolist() == [1]
     assert other["p_student"].tolist() == pytest.approx([0.6])
+
+
+def test_a_pool_of_which_parts_were_deleted_is_left_out_with_a_warning(found, caplog, monkeypatch, tmp_path):
+    plan, _, _ = found
+    shutil.copytree("results", tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    assert [pool.name for pool in shown_pools(plan)] == ["pooled"]
+    gone = Path("results/sentences/lines/other/train/explore/0.arrow")
+    gone.unlink()
+    assert shown_pools(plan) == []
+    assert f"candidates of main, pooled are not shown, since {gone} is no longer there" in caplog.text

@@ -133,7 +133,7 @@ def test_of_candidates_those_of_the_first_questions_are_shown_and_later_parts_ar
     for folder in ("questions/train", f"rollouts/{candidates.folder}", f"grades/{candidates.folder}"):
         write_parts(Path("results", folder))
     path.unlink()
-    chunks, shown_of = Chunks(tmp_path), {candidates: shown_questions(plan)[candidates]}
+    chunks, shown_of = Chunks(tmp_path), {candidates: shown_questions(plan, [candidates])[candidates]}
     [about], [ids] = write_questions_chunks(plan, shown_of, chunks)
     shown, index = write_responses(plan, 0, candidates, 0, ids, shown_of[candidates], chunks)
     written = {name: chunks.read(name) for name in chunks.size}
@@ -147,9 +147,9 @@ def test_of_candidates_those_of_the_first_questions_are_shown_and_later_parts_ar
 def test_a_set_that_is_tested_and_selected_from_is_shown_whole():
     config = copy.deepcopy(results.CONFIG)
     config["runs"]["main"]["candidates"] = {"questions": "test", "sampling": "answer"}
-    shown = shown_questions(load_plan(config))
-    assert set(shown.values()) == {None}
-    assert shown_questions(load_plan(copy.deepcopy(results.CONFIG)))[RolloutSet("teacher", "train", "explore")] == 200
+    plan, other = load_plan(config), load_plan(copy.deepcopy(results.CONFIG))
+    assert set(shown_questions(plan, plan.all_candidates("main")).values()) == {None}
+    assert set(shown_questions(other, other.all_candidates("main")).values()) == {None, 200}
 
 
 def test_a_set_without_responses_has_empty_lists():

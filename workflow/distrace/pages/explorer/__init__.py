@@ -22,7 +22,7 @@ from distrace.artifacts import write_text
 from distrace.errors import DistraceError
 from distrace.measures.labels import LABELS
 from distrace.measures.validation import ORIGINS
-from distrace.pages.explorer.candidates import write_candidates
+from distrace.pages.explorer.candidates import shown_pools, write_candidates
 from distrace.pages.explorer.chunks import MAX_INLINE, Chunks
 from distrace.pages.explorer.responses import shown_questions, write_questions, write_responses
 from distrace.pages.explorer.traces import write_trace
@@ -83,7 +83,8 @@ def write_page(plan: Plan, page: Path, max_inline: int = MAX_INLINE) -> None:
 
 def write_chunks(plan: Plan, chunks: Chunks) -> dict[str, Any]:
     """Write all chunks of a plan; return the index, which says what there is."""
-    shown_of = shown_questions(plan)
+    pools = shown_pools(plan)
+    shown_of = shown_questions(plan, [rollouts for pool in pools for rollouts in pool.sets])
     questions, asked = write_questions(plan, shown_of, chunks)
     numbers = {about["name"]: number for number, about in enumerate(questions)}
     index: dict[str, Any] = {
@@ -109,13 +110,11 @@ def write_chunks(plan: Plan, chunks: Chunks) -> dict[str, Any]:
     for number, trace in enumerate(trace for run in plan.config["runs"] for trace in plan.traces(run)):
         index["traces"].append(write_trace(plan, number, trace, shown[trace.rollouts], chunks))
         log.info("trace %s: %.1f MB with it", trace.folder, chunks.total / 1e6)
-    pools = [(run, *pool) for run in plan.config["runs"] for pool in plan.pools(run).items()]
-    for number, (run, name, sets) in enumerate(pools):
-        of = numbers[sets[0].questions]
-        most = plan.config["explorer"]["candidate_questions"]
-        about = write_candidates(plan, number, run, name, [shown[s] for s in sets], asked[of].head(most), chunks)
-        index["candidates"].append(about)
-        log.info("candidates of %s, %s: %.1f MB with them", run, name, chunks.total / 1e6)
+    for number, pool in enumerate(pools):
+        ids = asked[numbers[pool.sets[0].questions]].head(plan.config["explorer"]["candidate_questions"])
+        sets = [shown[rollouts] for rollouts in pool.sets]
+        index["candidates"].append(write_candidates(plan, number, pool, sets, ids, chunks))
+        log.info("candidates of %s, %s: %.1f MB with them", pool.run, pool.name, chunks.total / 1e6)
     return index
 
 

@@ -1,6 +1,9 @@
 """Candidates of training questions as the explorer shows them: scores, what strategies chose and why, and rejects."""
 
+import logging
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -14,25 +17,62 @@ from distrace.pages.explorer.traces import per_response
 from distrace.parts import open_parts
 from distrace.plan import Plan, RolloutSet, ranking_path, selection_path
 
+log = logging.getLogger(__name__)
+
 _LEANS = {"start": "i32", "end": "i32", "p_teacher": "f64", "p_student": "f64"}
 _CHOICE = ("rank", "reason", "eligible")
 
 
-def write_candidates(
-    plan: Plan, number: int, run: str, pool: str, shown: list[Shown], asked: pl.Series, chunks: Chunks
-) -> dict[str, Any]:
-    """Write the chunks of the candidates that a run selects from, those of a teacher or `pooled`; return their index.
+@dataclass(frozen=True)
+class Pool:
+    """What a run selects from: the candidates of a teacher, or those of all, whose `name` is `pooled`."""
 
-    `shown` are the rollout sets of the pool, `asked` the ids of the questions that are shown.
+    run: str
+    name: str
+    sets: list[RolloutSet]
+
+
+def shown_pools(plan: Plan) -> list[Pool]:
+    """Return the pools of all runs; one of which a part was deleted meanwhile is left out, with a warning."""
+    pools = [Pool(run, *pool) for run in plan.config["runs"] for pool in plan.pools(run).items()]
+    found = []
+    for pool in pools:
+        if gone := _gone(plan, pool):
+            log.warning("candidates of %s, %s are not shown, since %s is no longer there", pool.run, pool.name, gone)
+        else:
+            found.append(pool)
+    return found
+
+
+def _gone(plan: Plan, pool: Pool) -> Path | None:
+    """Return a file that is listed but was deleted, of those that show a pool; None if all are there."""
+    student = plan.config["runs"][pool.run]["student"]
+    for rollouts in pool.sets:
+        lists = [plan.rollouts_parts("rollouts", rollouts), plan.sentences_parts(rollouts)]
+        lists += [plan.logprobs_parts(scorer, rollouts) for scorer in (rollouts.author, student)]
+        for parts in map(open_parts, lists):
+            for path in (parts.path.with_name(f"{name}.arrow") for name, _ in parts.listed):
+                if not path.is_file():
+                    return path
+    return None
+
+
+def write_candidates(
+    plan: Plan, number: int, pool: Pool, shown: list[Shown], asked: pl.Series, chunks: Chunks
+) -> dict[str, Any]:
+    """Write the chunks of a pool, the one of this number; return what the index says of it.
+
+    `shown` are its rollout sets, `asked` the ids of the questions that are shown.
     """
-    settings, strategies = plan.config["runs"][run], plan.config["runs"][run]["strategies"]
+    run, settings = pool.run, plan.config["runs"][pool.run]
+    strategies = settings["strategies"]
     scores = [*plan.scores(run), *plan.own_scores(run)]
     places = pl.concat([_places(one) for one in shown])
     ranked = pl.concat(
         [open_artifact(ranking_path(run, one.rollouts), kinds.RANKING).read("rollout_id", *scores) for one in shown]
     )
     table = places.join(ranked, on="rollout_id", how="left", maintain_order="left")
-    chosen = {name: _chosen(plan, run, pool, name, places) for name in strategies}
+    chosen = {name: _chosen(plan, pool, name, places) for name in strategies}
     values: dict[str, Any] = listed(table.select("set", "row", "question"))
     values["scores"] = listed(table.select(scores))
     values["strategies"] = {name: listed(choice) for name, choice in chosen.items()}
@@ -42,10 +82,10 @@ def write_candidates(
         for k, responses in enumerate(by_chunk(_leans(plan, run, one), one.bounds)):
             chunks.write(f"leans-{number}-{place}-{k}", arrays=flat(responses, _LEANS))
     questions = open_parts(plan.questions_parts(settings["candidates"]["questions"]), kinds.QUESTIONS).rows
-    trained = [model for model in plan.distilled.values() if (model.run, model.teacher) == (run, pool)]
+    trained = [model for model in plan.distilled.values() if (model.run, model.teacher) == (run, pool.name)]
     return {
         "run": run,
-        "teacher": pool,
+        "teacher": pool.name,
         "rollouts": [one.number for one in shown],
         "scores": scores,
         "strategies": strategies,
@@ -62,8 +102,8 @@ def _places(shown: Shown) -> pl.DataFrame:
     return rows.select(pl.lit(shown.number).alias("set"), "row", "question", "rollout_id")
 
 
-def _chosen(plan: Plan, run: str, pool: str, strategy: str, places: pl.DataFrame) -> pl.DataFrame:
-    path = selection_path(run, plan.candidates(run, pool), strategy)
+def _chosen(plan: Plan, pool: Pool, strategy: str, places: pl.DataFrame) -> pl.DataFrame:
+    path = selection_path(pool.run, plan.candidates(pool.run, pool.name), strategy)
     found = open_artifact(path, kinds.SELECTION).read("rollout_id", *_CHOICE)
     return places.join(found, on="rollout_id", how="left", maintain_order="left").select(_CHOICE)
 
@@ -77,8 +117,8 @@ def _rejects(plan: Plan, run: str, shown: Shown, asked: pl.Series) -> Iterator[d
     yield from _read_rejects(ranking_path(run, shown.rollouts), sources)
 
 
-def _read_rejects(path: Any, sources: set[str]) -> Iterator[dict[str, str]]:
-    beside = rejects_path(path)
+def _read_rejects(path: str | Path, sources: set[str]) -> Iterator[dict[str, str]]:
+    beside = rejects_path(Path(path))
     if not beside.is_file():
         return
     for source, reason in open_artifact(beside, kinds.REJECTS).read("source", "reason").iter_rows():

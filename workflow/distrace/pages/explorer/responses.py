@@ -1,6 +1,6 @@
 """Questions and responses as the explorer shows them: what their lists need, and the texts in chunks of their own."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,12 +30,10 @@ class Shown:
     bounds: list[int]
 
 
-def shown_questions(plan: Plan) -> dict[RolloutSet, int | None]:
-    """Return, for each rollout set that the explorer shows, to how many questions: None for all, of those of a test."""
-    most = plan.config["explorer"]["candidate_questions"]
+def shown_questions(plan: Plan, candidates: Iterable[RolloutSet]) -> dict[RolloutSet, int | None]:
+    """Return, for each test's rollout set and each of `candidates`, to how many questions it is shown: None for all."""
     tests = [rollouts for run in plan.config["runs"] for rollouts in plan.tests(run)]
-    candidates = [rollouts for run in plan.config["runs"] for rollouts in plan.all_candidates(run)]
-    return dict.fromkeys(candidates, most) | dict.fromkeys(tests, None)
+    return dict.fromkeys(candidates, plan.config["explorer"]["candidate_questions"]) | dict.fromkeys(tests, None)
 
 
 def write_questions(
