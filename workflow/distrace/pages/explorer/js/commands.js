@@ -67,7 +67,10 @@ function markButtons() {
   for (const { on, button } of COMMANDS) if (on) button.setAttribute("aria-pressed", String(on()));
 }
 
+const WITHOUT_TRACE = ["views", "tools", "question-tools"];
+
 async function run(command) {
+  if (!current && !WITHOUT_TRACE.includes(command.place)) return say("no trace is open");
   try {
     await command.run();
   } catch (error) {

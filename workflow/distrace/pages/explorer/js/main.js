@@ -124,7 +124,6 @@ function drawTotals() {
     `${changed.toLocaleString("en")} of ${count(sentences, "label")} changed against the run` +
     (sentences < current.about.sentences ? ` (${count(current.about.sentences, "sentence")} in all, still reading)` : "") +
     (current.about.rejected ? `; ${count(current.about.rejected, "sentence")} rejected` : "");
-  byId("back-to-run").hidden = state.alpha < 0 && state.beta < 0;
   const curves = positionCurves(current);
   drawCurves(byId("curves"), curves);
 }
