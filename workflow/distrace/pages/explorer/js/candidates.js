@@ -44,10 +44,7 @@ async function drawCandidates() {
   fillSelect(byId("strategy"), ["", ...pool.about.strategies], state.strategy, (name) => name || "any or none");
   const rows = poolQuestions(pool);
   const row = chosenQuestion(pool, rows);
-  const some = pool.about.shown_questions < pool.about.all_questions;
-  const held = some
-    ? `The first ${pool.about.shown_questions.toLocaleString("en")} of ${count(pool.about.all_questions, "training question")} are held here.`
-    : `All ${count(pool.about.all_questions, "training question")} are held here.`;
+  const held = `Held here: ${pool.about.shown_questions.toLocaleString("en")} of ${count(pool.about.all_questions, "training question")}.`;
   if (row < 0) return box.replaceChildren(element("p", {}, held, " None of them has a candidate of that kind."), rejectList(pool));
   const members = pool.values.question.map((question, i) => (question === row ? i : -1)).filter((i) => i >= 0);
   const chosen = members.find((i) => pool.id(i) === state.candidate) ?? members[0];

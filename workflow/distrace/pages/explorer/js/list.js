@@ -74,7 +74,7 @@ async function matchingRows(trace, isStale) {
 // Return a regular expression, or null, and say what is wrong with it.
 function compile(pattern) {
   try {
-    return new RegExp(pattern, "u");
+    return new RegExp(pattern, "um");
   } catch (error) {
     say(`not a regular expression: ${error.message}`);
     return null;
@@ -107,6 +107,8 @@ function listRow(trace, row, place, isChosen) {
   const { correct, tokens, sample } = trace.responses;
   const shares = LABELS.map((label, i) => `${label} ${percent(labelShare(trace, row, i), 0)}`).join(", ");
   const short = LABELS.map((label, i) => `${LETTERS[label]} ${Math.round(100 * labelShare(trace, row, i))}`).join("  ");
+  const name = [questionNumber(trace, row), sample[row] + 1];
+  const seen = (className, text) => element("span", { className, "aria-hidden": "true" }, text);
   const thumbnail = element("canvas", { className: "thumbnail", "aria-hidden": "true" });
   const isEmpty = sentencesOf(trace, row) && sum4(trace, row) === 0;
   const item = element(
@@ -119,15 +121,15 @@ function listRow(trace, row, place, isChosen) {
       "aria-selected": String(isChosen),
       "aria-setsize": String(listed.length),
       "aria-posinset": String(place + 1),
-      "aria-label": `question ${questionNumber(trace, row)}, answer ${sample[row] + 1}, ${verdict(correct[row])}, ${shares}`,
       style: { top: `${place * ROW_HEIGHT}px`, height: `${ROW_HEIGHT}px` },
       onclick: () => update({ response: trace.responses.ids[row], sentence: -1 }),
     },
-    element("span", { className: `verdict ${verdict(correct[row]).replace(" ", "-")}` }, verdictMark(correct[row])),
-    element("span", { className: "row-name" }, `${questionNumber(trace, row)}·${sample[row] + 1}`),
-    element("span", { className: "row-tokens" }, tokens[row] === null ? "" : `${tokens[row].toLocaleString("en")} tok`),
+    element("span", { className: "spoken" }, `question ${name[0]}, answer ${name[1]}, ${verdict(correct[row])}, ${shares}`),
+    seen(`verdict ${verdict(correct[row]).replace(" ", "-")}`, verdictMark(correct[row])),
+    seen("row-name", name.join("·")),
+    seen("row-tokens", tokens[row] === null ? "" : `${tokens[row].toLocaleString("en")} tok`),
     thumbnail,
-    element("span", { className: "row-shares" }, isEmpty ? "no labelled sentence" : short),
+    seen("row-shares", isEmpty ? "no labelled sentence" : short),
   );
   return { item, thumbnail, row };
 }

@@ -24,7 +24,8 @@ async function openTrace(number) {
   };
 }
 
-// Return whether the student's answer to a question is right, by question and sample; null if it wrote none.
+// Return whether the student's answers are right, by "question sample", and by "question" for its first answer; null
+// if it wrote none.
 async function studentVerdicts(about, set) {
   const number = INDEX.rollout_sets.findIndex(
     (other) =>
@@ -32,7 +33,12 @@ async function studentVerdicts(about, set) {
   );
   if (number < 0) return null;
   const { values } = await loadChunk(`responses-${number}`);
-  return new Map(values.question.map((question, row) => [`${question} ${values.sample[row]}`, values.correct[row]]));
+  const verdicts = new Map();
+  values.question.forEach((question, row) => {
+    if (!verdicts.has(`${question}`)) verdicts.set(`${question}`, values.correct[row]);
+    verdicts.set(`${question} ${values.sample[row]}`, values.correct[row]);
+  });
+  return verdicts;
 }
 
 function partOf(bounds, row) {
@@ -130,7 +136,10 @@ function labelShare(trace, row, label) {
 
 const questionNumber = (trace, row) => trace.responses.question[row] + 1;
 
+// Return whether a response is right, and the student's answer of the same number, or else its first one, is wrong.
 function isGained(trace, row) {
   const { question, sample, correct } = trace.responses;
-  return correct[row] === true && trace.student?.get(`${question[row]} ${sample[row]}`) === false;
+  if (correct[row] !== true || !trace.student) return false;
+  const name = `${question[row]} ${sample[row]}`;
+  return trace.student.get(trace.student.has(name) ? name : `${question[row]}`) === false;
 }
