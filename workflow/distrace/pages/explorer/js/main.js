@@ -22,6 +22,7 @@ async function show() {
   else delete document.documentElement.dataset.theme;
   for (const name of Object.keys(VIEWS)) byId(`view-${name}`).hidden = state.view !== name;
   if (!(state.view in VIEWS)) return update({ view: "responses" });
+  byId("question-tools").hidden = !["question", "candidates"].includes(state.view);
   markButtons();
   if (!INDEX.traces.length) return showWithoutTraces();
   const number = Math.max(INDEX.traces.findIndex((trace) => trace.folder === state.trace), 0);

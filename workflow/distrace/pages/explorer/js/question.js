@@ -30,17 +30,17 @@ async function drawQuestion(trace) {
     element("h2", { tabIndex: -1 }, `Question ${row + 1} of ${trace.questions.ids.length.toLocaleString("en")}`),
     element("blockquote", {}, isolated(trace.questions.questions[row])),
     element("p", { className: "note" }, "Expected answer: ", isolated(trace.questions.answers[row] ?? "none")),
-    sampleButtons(samples, sample),
+    ...sampleButtons(samples, sample),
     element("div", { className: "cards" }, ...cards),
   );
 }
 
 function sampleButtons(samples, chosen) {
-  if (samples < 2) return null;
+  if (samples < 2) return [];
   const buttons = Array.from({ length: samples }, (_, sample) =>
     element("button", { "aria-pressed": String(sample === chosen), onclick: () => update({ sample }) }, `answer ${sample + 1}`),
   );
-  return element("div", { className: "buttons", role: "group", "aria-label": "which answer" }, ...buttons);
+  return [element("div", { className: "buttons", role: "group", "aria-label": "which answer" }, ...buttons)];
 }
 
 async function answersTo(set, question) {

@@ -72,8 +72,10 @@ function shareLines(found) {
 }
 
 const DRAWS = 1000;
+const Z = 1.959964; // 97.5 % point of the normal distribution
 
-// Return the share of the hits that fit, with a 95 % bootstrap interval over their questions.
+// Return the share of the hits that fit, with a 95 % bootstrap interval over their questions; where all hits are alike,
+// so that no draw differs, with Wilson's interval for as many questions.
 function clusteredShare(found, fits) {
   const groups = new Map();
   for (const hit of found) {
@@ -83,10 +85,14 @@ function clusteredShare(found, fits) {
   }
   const all = [...groups.values()];
   const shareOf = (drawn) => drawn.reduce((sum, g) => sum + g[0], 0) / drawn.reduce((sum, g) => sum + g[1], 0);
+  const share = shareOf(all);
+  const wilson = Z ** 2 / (all.length + Z ** 2);
+  if (share === 0) return { share, low: 0, high: wilson };
+  if (share === 1) return { share, low: 1 - wilson, high: 1 };
   const random = randomNumbers(1);
   const draws = Array.from({ length: DRAWS }, () => shareOf(all.map(() => all[Math.floor(random() * all.length)])));
   draws.sort((a, b) => a - b);
-  return { share: shareOf(all), low: draws[Math.floor(0.025 * DRAWS)], high: draws[Math.ceil(0.975 * DRAWS) - 1] };
+  return { share, low: draws[Math.floor(0.025 * DRAWS)], high: draws[Math.ceil(0.975 * DRAWS) - 1] };
 }
 
 // Return a function that gives the same numbers in [0, 1) for the same seed (mulberry32, Tommy Ettinger, public domain).
