@@ -33,9 +33,11 @@ from distrace.plan import (
     Trace,
     load_plan,
     logprobs_path,
+    positions_by_question_path,
     positions_path,
     ranking_path,
     selection_path,
+    sensitivity_path,
     training_path,
     validation_path,
 )
@@ -231,7 +233,12 @@ def commands_of_trace(plan: Plan, trace: Trace) -> Iterable[tuple[str, dict[str,
         },
     )
     grades = plan.rollouts_parts("grades", trace.rollouts)
-    yield "positions", {"provenance": labelled, "grades": grades, "out": positions_path(trace)}
+    written, cut = plan.rollouts_parts("rollouts", trace.rollouts), plan.sentences_parts(trace.rollouts)
+    options = {"rollouts": written, "sentences": cut, "provenance": labelled, "grades": grades}
+    options |= {"by_question": positions_by_question_path(trace), "out": positions_path(trace)}
+    yield "positions", options
+    options = {"rollouts": written, "provenance": labelled, **scored, "splitter": "sentences"}
+    yield "sensitivity", options | {"thresholds": THRESHOLDS, "out": sensitivity_path(trace)}
     options = {"truth": truth, "pair": PAIR, "thresholds": THRESHOLDS, "out": validation_path(trace)}
     yield "validation", {"provenance": labelled} | options
 

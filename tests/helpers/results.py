@@ -17,15 +17,18 @@ from distrace.nodes.positions import write_positions
 from distrace.nodes.provenance import write_provenance
 from distrace.nodes.ranking import write_ranking
 from distrace.nodes.selection import write_selection
+from distrace.nodes.sensitivity import write_sensitivity
 from distrace.plan import (
     Plan,
     RolloutSet,
     Trace,
     load_plan,
     logprobs_path,
+    positions_by_question_path,
     positions_path,
     ranking_path,
     selection_path,
+    sensitivity_path,
 )
 
 CONFIG = yaml.safe_load("""
@@ -89,11 +92,23 @@ def write_results(config: dict = CONFIG) -> Plan:
             write_parts(path.parent)
     [trace] = plan.traces("main")
     _write_evidence(plan, trace)
-    labelled, graded = plan.trace_parts(trace), plan.rollouts_parts("grades", trace.rollouts)
-    write_positions(Path(labelled), Path(graded), Path(positions_path(trace)))
+    write_analyses(plan, trace)
     history = [{"step": 1, "epoch": 1.0, "loss": 2.0, "learning_rate": 0.1}]
     write(Path(f"results/models/{DISTILLED}/training.arrow"), kinds.TRAINING, history, {})
     return plan
+
+
+def write_analyses(plan: Plan, trace: Trace) -> None:
+    """Write what reads the labels of a trace: positions, and what other thresholds and splitters would give."""
+    rollouts, graded = (Path(plan.rollouts_parts(kind, trace.rollouts)) for kind in ("rollouts", "grades"))
+    labelled, cut = Path(plan.trace_parts(trace)), Path(plan.sentences_parts(trace.rollouts))
+    write_parts(cut.parent)
+    by_question = Path(positions_by_question_path(trace))
+    write_positions(rollouts, cut, labelled, graded, by_question, Path(positions_path(trace)))
+    scored = [Path(plan.logprobs_parts(scorer, trace.rollouts)) for scorer in plan.scorers(trace).values()]
+    thresholds = Thresholds(plan.config["runs"][trace.run]["alpha"], plan.config["runs"][trace.run]["beta"])
+    splitter = plan.config["splitter"]
+    write_sensitivity(rollouts, labelled, *scored, splitter, thresholds, Path(sensitivity_path(trace)))
 
 
 def _write_answers(plan: Plan, author: str, part: str, responses: dict) -> tuple[Path, Path]:

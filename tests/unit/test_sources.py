@@ -14,6 +14,7 @@ LABELS = {
     "evidence",
     "provenance",
     "positions",
+    "sensitivity",
     "float32_check",
     "attribution",
     "truth",
@@ -222,12 +223,12 @@ def test_a_new_kind_of_artifact_changes_no_digest(changed):
 
 def test_a_new_column_of_a_kind_changes_the_digests_of_the_nodes_that_name_the_kind(changed):
     found = changed("kinds.py", "    tokens_distilled=_INT,\n", "    tokens_distilled=_INT,\n    note=_TEXT,\n")
-    assert found & LABELS == {"provenance", "positions", "validation"}
+    assert found & LABELS == {"provenance", "positions", "sensitivity", "validation"}
 
 
 def test_how_tokens_are_given_to_sentences_changes_the_digests_of_the_nodes_that_do_so(changed):
     found = changed("text/alignment.py", "np.full(len(starts), -1, np.int64)", "np.full(len(starts), -2, np.int64)")
-    assert found & LABELS == {"provenance", "float32_check", "separation", "attribution"}
+    assert found & LABELS == {"provenance", "sensitivity", "float32_check", "separation", "attribution"}
 
 
 def test_how_a_response_is_tokenised_changes_no_digest_of_a_label(changed):

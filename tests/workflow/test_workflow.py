@@ -100,7 +100,9 @@ def test_no_command_names_more_than_one_part_but_those_that_list_some(tmp_path, 
     printed = snakemake(new_folder(tmp_path / "parts", many), "--dry-run", "--printshellcmds")
     assert max(map(len, printed.splitlines())) < 2**16
     commands = re.findall(r"python -m distrace\.nodes\.(\w+) (.*)", printed)
-    assert {"parts", "ranking", "finetune", "positions", "validation", "logprobs"} <= {node for node, _ in commands}
+    assert {"parts", "ranking", "finetune", "positions", "sensitivity", "validation", "logprobs"} <= {
+        node for node, _ in commands
+    }
     for node, options in commands:
         named = len(set(re.findall(r"/(\d+)\.(?:rejects\.)?arrow", options)))
         assert named <= (200 if node == "parts" else 1), (node, options)
@@ -156,7 +158,7 @@ def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_tr
     change(copy_of_finished, lambda config: config["runs"].update(which=question | {"test": test}))
     jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
     assert "attribution" in jobs
-    cheap = {"parts", "provenance", "positions", "validation", "evidence", "report", "explorer"}
+    cheap = {"parts", "provenance", "positions", "sensitivity", "validation", "evidence", "report", "explorer"}
     assert jobs <= cheap | {"attribution", "separation", "truth", "sentences", "logprobs"}
     snakemake(copy_of_finished)
     numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())

@@ -114,6 +114,31 @@ EVIDENCE = _kind(
     **{f"control_{name}": of for name, of in _EVIDENCE.items()},
 )
 POSITIONS = _kind("positions", position=_INT, correct=_FLAG, label=_TEXT, sentences=_INT, responses=_INT)
+# Lists over the positions of `scale` from the first on.
+POSITIONS_BY_QUESTION = _kind(
+    "positions_by_question",
+    question_id=_TEXT,
+    correct=_FLAG,
+    section=_TEXT,
+    scale=_TEXT,
+    responses=_list(_INT),
+    Teacher=_list(_INT),
+    Student=_list(_INT),
+    Shared=_list(_INT),
+    Boosted=_list(_INT),
+)
+SENSITIVITY = _kind(
+    "sensitivity",
+    splitter=_TEXT,
+    alpha=_REAL,
+    beta=_REAL,
+    question_id=_TEXT,
+    Teacher=_INT,
+    Student=_INT,
+    Shared=_INT,
+    Boosted=_INT,
+    unlabelled=_INT,
+)
 TRUTH = _kind("truth", rollout_id=_TEXT, sentence=_INT, origin=_TEXT)
 VALIDATION = _kind("validation", alpha=_REAL, beta=_REAL, length=_INT, origin=_TEXT, label=_TEXT, sentences=_INT)
 SEPARATION = _kind("separation", rollout_id=_TEXT, sentence=_INT, origin=_TEXT, p_teacher=_REAL, p_student=_REAL)

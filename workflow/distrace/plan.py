@@ -482,6 +482,8 @@ class Plan:
         """Return the paths of all artifacts that the report reads or counts, each once."""
         paths = [path for run in self.config["runs"] for path in self._run_inputs(run)]
         paths += [training_path(name) for name in self.distilled]
+        traces = [trace for run in self.config["runs"] for trace in self.traces(run)]
+        paths += [path(trace) for trace in traces for path in (positions_by_question_path, sensitivity_path)]
         return list(dict.fromkeys(paths))
 
     def _run_inputs(self, run: str) -> Iterator[str]:
@@ -549,6 +551,16 @@ def logprobs_path(scorer: str, rollouts: RolloutSet, part: str) -> str:
 def positions_path(trace: Trace) -> str:
     """Return the path of a trace's label positions."""
     return f"{RESULTS}/positions/{trace.folder}.arrow"
+
+
+def positions_by_question_path(trace: Trace) -> str:
+    """Return the path of a trace's label positions, for each question."""
+    return f"{RESULTS}/positions_by_question/{trace.folder}.arrow"
+
+
+def sensitivity_path(trace: Trace) -> str:
+    """Return the path of a trace's label counts under other thresholds and splitters."""
+    return f"{RESULTS}/sensitivity/{trace.folder}.arrow"
 
 
 def validation_path(trace: Trace) -> str:

@@ -52,10 +52,13 @@ rule float32_check:
 
 rule positions:
     input:
+        rollouts=parts_of("rollouts"),
+        sentences=parts_of("sentences"),
         provenance=lambda w: plan.trace_parts(trace(w)),
         grades=parts_of("grades"),
     output:
-        f"results/positions/{TRACE}.arrow",
+        positions=f"results/positions/{TRACE}.arrow",
+        by_question=f"results/positions_by_question/{TRACE}.arrow",
     log:
         f"logs/positions/{TRACE}.log",
     conda:
@@ -63,8 +66,34 @@ rule positions:
     params:
         version=source_digest("nodes.positions"),
     shell:
-        "python -m distrace.nodes.positions --provenance {input.provenance} --grades {input.grades} "
-        "--out {output} 2>&1 | tee {log}"
+        "python -m distrace.nodes.positions --rollouts {input.rollouts} --sentences {input.sentences} "
+        "--provenance {input.provenance} --grades {input.grades} --by-question {output.by_question} "
+        "--out {output.positions} 2>&1 | tee {log}"
+
+
+rule sensitivity:
+    input:
+        rollouts=parts_of("rollouts"),
+        provenance=lambda w: plan.trace_parts(trace(w)),
+        teacher=traced_logprobs("teacher"),
+        student=traced_logprobs("student"),
+        distilled=traced_logprobs("distilled"),
+    output:
+        f"results/sensitivity/{TRACE}.arrow",
+    log:
+        f"logs/sensitivity/{TRACE}.log",
+    conda:
+        "../../envs/distrace.yaml"
+    resources:
+        runtime=120,
+    params:
+        splitter=plan.config["splitter"],
+        thresholds=thresholds,
+        version=source_digest("nodes.sensitivity"),
+    shell:
+        "python -m distrace.nodes.sensitivity --rollouts {input.rollouts} --provenance {input.provenance} "
+        "--teacher {input.teacher} --student {input.student} --distilled {input.distilled} "
+        "--splitter {params.splitter} --thresholds {params.thresholds:q} --out {output} 2>&1 | tee {log}"
 
 
 rule attribution:

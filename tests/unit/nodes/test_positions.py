@@ -12,6 +12,7 @@ from builders import (
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
+from distrace.identity import short_id
 from distrace.measures.labels import Thresholds
 from distrace.nodes.positions import write_positions
 from distrace.nodes.provenance import write_provenance
@@ -19,31 +20,66 @@ from distrace.nodes.provenance import write_provenance
 
 @pytest.fixture
 def part(tmp_path):
-    """Return a function that writes provenance and grades of a part; `text` is the response of each rollout."""
+    """Return a function that writes rollouts, sentences, provenance and grades of a part.
 
-    def write(name: str, text: str, rollout_ids: str) -> tuple:
+    `text` is the response of each rollout.
+    """
+
+    def write(name: str, text: str, rollout_ids: str, answer_start: int = 0) -> tuple:
         folder = tmp_path / name
-        questions = write_questions(folder / "q.arrow", {"Why?": "so"})
-        rollouts = write_rollouts(folder / "r.arrow", questions, dict.fromkeys(rollout_ids, ("Why?", text)))
+        questions = write_questions(folder / "q.arrow", {f"Why {name}?": "so"})
+        texts = dict.fromkeys(rollout_ids, (f"Why {name}?", text))
+        rollouts = write_rollouts(folder / "r.arrow", questions, texts, answer_start=answer_start)
         sentences = write_lines(folder / "s.arrow", rollouts)
-        scored = write_probabilities(folder / "l.arrow", sentences, rollouts, {r: [0.5] for r in rollout_ids})
+        lines = [0.5] * len(text.splitlines())
+        scored = write_probabilities(folder / "l.arrow", sentences, rollouts, dict.fromkeys(rollout_ids, lines))
         out = folder / "p.arrow"
         write_provenance(rollouts, sentences, scored, scored, scored, Thresholds(0.05, 0.1), out)
-        return out, write_grades(folder / "g.arrow", rollouts, dict.fromkeys(rollout_ids, True))
+        return rollouts, sentences, out, write_grades(folder / "g.arrow", rollouts, dict.fromkeys(rollout_ids, True))
 
     return write
 
 
+def positions_of(folder, *parts) -> tuple:
+    """Return both artifacts of the node, as frames, from its inputs by part."""
+    lists = [write_parts(folder / str(n), *artifacts) for n, artifacts in enumerate(zip(*parts, strict=True))]
+    write_positions(*lists, folder / "by.arrow", folder / "out.arrow")
+    by_question = open_artifact(folder / "by.arrow", kinds.POSITIONS_BY_QUESTION).read()
+    return open_artifact(folder / "out.arrow", kinds.POSITIONS).read(), by_question
+
+
 def test_positions_run_over_all_parts(part, tmp_path):
-    provenance, grades = zip(part("0", "Yes.", "ab"), part("1", "No.", "c"), part("2", "No.", ""), strict=True)
-    labelled, graded = write_parts(tmp_path / "labelled", *provenance), write_parts(tmp_path / "graded", *grades)
-    write_positions(labelled, graded, tmp_path / "out.arrow")
-    assert position_counts(open_artifact(tmp_path / "out.arrow", kinds.POSITIONS).read()) == {
-        (0, True): {"Shared": (3, 3)}
+    sums, by_question = positions_of(
+        tmp_path / "all", part("0", "Yes.", "ab"), part("1", "No.", "c"), part("2", "No.", "")
+    )
+    assert position_counts(sums) == {(0, True): {"Shared": (3, 3)}}
+    assert sorted(by_question.select("question_id", "scale", "Shared").rows()) == sorted(
+        (short_id(f"Why {question}?"), scale, counts)
+        for question, number in (("0", 2), ("1", 1))
+        for scale, counts in (("sentence", [number]), ("tenth", [0] * 5 + [number]))
+    )
+
+
+def test_where_some_response_has_reasoning_it_is_counted_apart_from_the_answer(part, tmp_path):
+    _, by_question = positions_of(
+        tmp_path / "all", part("0", "Hm.\nSo.\n12\n", "a", answer_start=8), part("1", "13\n", "b")
+    )
+    found = by_question.filter(scale="sentence").sort("section", "question_id")
+    counts = {
+        (section, question): row for section, question, row in found.select("section", "question_id", "Shared").rows()
+    }
+    zero, one = (short_id(f"Why {name}?") for name in "01")
+    assert counts == {
+        ("all", zero): [1, 1, 1],
+        ("reasoning", zero): [1, 1],
+        ("answer", zero): [1],
+        ("all", one): [1],
+        ("answer", one): [1],
     }
 
 
 def test_grades_of_other_responses_are_refused(part, tmp_path):
-    (provenance, _), (_, grades) = part("0", "Yes.", "a"), part("1", "No.", "a")
+    *mine, _ = part("0", "Yes.", "a")
+    *_, grades = part("1", "No.", "a")
     with pytest.raises(DistraceError, match=r"p\.arrow was computed from rollouts .*, .*g\.arrow from"):
-        write_positions(provenance, grades, tmp_path / "out.arrow")
+        write_positions(*mine, grades, tmp_path / "by.arrow", tmp_path / "out.arrow")

@@ -1,6 +1,6 @@
 """Means and shares with 95 % bootstrap intervals over questions, standard errors, p-values, areas under a ROC curve."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -37,7 +37,7 @@ def shares(hits: Sequence[ArrayLike], totals: ArrayLike) -> list[Interval | None
     columns, totals = [np.asarray(found, float) for found in hits], np.asarray(totals, float)
     if totals.sum() == 0:
         return [None] * len(columns)
-    draws = np.concatenate([_draws(columns, totals, seed) for seed in range(RESAMPLES // _AT_ONCE)])
+    draws = np.concatenate([_draws(columns, totals, weights) for weights in resamples(len(totals))])
     bounds = np.quantile(draws, [0.025, 0.975], axis=0).T
     means = [found.sum() / totals.sum() for found in columns]
     return [
@@ -46,13 +46,17 @@ def shares(hits: Sequence[ArrayLike], totals: ArrayLike) -> list[Interval | None
     ]
 
 
-def _draws(hits: Sequence[Numbers], totals: Numbers, seed: int) -> Numbers:
-    """Return a share for each array of hits in each of `_AT_ONCE` resamples, those with a total of 0 left out.
+def resamples(n: int) -> Iterator[NDArray[np.int16]]:
+    """Yield how often each of n entries (questions) is in each of `RESAMPLES` resamples, some at a time [some, n].
 
-    The same seed gives the same resamples.
+    They are the same each time, so that shares over the same questions can be compared.
     """
-    n = len(totals)
-    weights = _kept_weights(n, seed) if n <= _KEPT_UNITS else _weights(n, seed)
+    for seed in range(RESAMPLES // _AT_ONCE):
+        yield _kept_weights(n, seed) if n <= _KEPT_UNITS else _weights(n, seed)
+
+
+def _draws(hits: Sequence[Numbers], totals: Numbers, weights: NDArray[np.int16]) -> Numbers:
+    """Return a share for each array of hits in each of some resamples, those with a total of 0 left out."""
     below = weights @ totals
     return np.column_stack([(weights @ found)[below > 0] / below[below > 0] for found in hits])
 

@@ -3,15 +3,11 @@
 Run by the workflow as `python -m distrace.nodes.sentences --rollouts PARTS --splitter sentences --out PARTS`.
 """
 
-from itertools import pairwise
 from pathlib import Path
-from typing import Any
-
-import polars as pl
 
 from distrace import command, kinds
 from distrace.artifacts import is_written, open_artifact, write
-from distrace.text.splitting import split
+from distrace.text.splitting import sentences_of
 from distrace.versions import NODE_VERSIONS
 
 
@@ -27,16 +23,6 @@ def write_sentences(rollouts: Path, splitter: str, out: Path) -> None:
         return
     rows = sentences_of(written.read("rollout_id", "text", "answer_start"), splitter)
     write(out, kinds.SENTENCES, rows, identity)
-
-
-def sentences_of(responses: pl.DataFrame, splitter: str) -> list[dict[str, Any]]:
-    """Return a row for each sentence: its number, and its characters from `start` up to but not including `end`."""
-    rows = []
-    for rollout_id, text, answer_start in responses.iter_rows():
-        bounds = split(text, splitter, answer_start)
-        for number, (start, end) in enumerate(pairwise(bounds)):
-            rows.append({"rollout_id": rollout_id, "sentence": number, "start": start, "end": end})
-    return rows
 
 
 if __name__ == "__main__":

@@ -21,6 +21,9 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator
 from itertools import pairwise
+from typing import Any
+
+import polars as pl
 
 from distrace.errors import DistraceError
 
@@ -80,6 +83,16 @@ def split(text: str, splitter: str, answer_start: int = 0) -> list[int]:
     bounds = [0, *inside, len(text)]
     kept = [start for start, end in pairwise(bounds) if not text[start:end].isspace()]
     return [0, *kept[1:], len(text)]
+
+
+def sentences_of(responses: pl.DataFrame, splitter: str) -> list[dict[str, Any]]:
+    """Return a row for each sentence: its number, and its characters from `start` up to but not including `end`."""
+    rows = []
+    for rollout_id, text, answer_start in responses.iter_rows():
+        bounds = split(text, splitter, answer_start)
+        for number, (start, end) in enumerate(pairwise(bounds)):
+            rows.append({"rollout_id": rollout_id, "sentence": number, "start": start, "end": end})
+    return rows
 
 
 def _lines(text: str) -> Iterator[int]:
