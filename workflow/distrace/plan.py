@@ -338,6 +338,14 @@ class Plan:
         scorers = dict.fromkeys(self.scorers(trace).values())
         return [scorer for scorer in scorers if self.model_config(scorer)["engine"] in _FIXED_DTYPE]
 
+    def not_compared(self, trace: Trace) -> list[str]:
+        """Return the scorers of a trace whose number format is not compared with float32, though it is another."""
+        if self.config["runs"][trace.run]["check_float32"]:
+            return self.not_checkable(trace)
+        scorers = dict.fromkeys(self.scorers(trace).values())
+        configs = {scorer: self.model_config(scorer) for scorer in scorers}
+        return [name for name, c in configs.items() if c["dtype"] != "float32" or c["engine"] in _FIXED_DTYPE]
+
     def float32_checked(self, trace: Trace) -> dict[str, tuple[str, str]]:
         """Return, by role, the two log-prob files of a trace's first part: in the model's own dtype, and in float32.
 

@@ -8,6 +8,7 @@ rule report:
     output:
         page=report("results/report/index.html", caption="../report/index.rst", category="distrace"),
         numbers="results/report/numbers.json",
+        figures=directory("results/report/figures"),
     log:
         "logs/report.log",
     conda:

@@ -5,8 +5,9 @@ import pytest
 
 import results
 from distrace.measures.labels import LABELS
+from distrace.pages.figure_files import report_figures
 from distrace.pages.numbers import numbers_of
-from distrace.pages.report import interval_text, report_page
+from distrace.pages.report import report_page
 
 
 @pytest.fixture(scope="module")
@@ -14,7 +15,8 @@ def page(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("results"))
         plan = results.write_results()
-        yield report_page(plan, numbers_of(plan))
+        numbers = numbers_of(plan)
+        yield report_page(plan, numbers, report_figures(numbers))
 
 
 class Page(HTMLParser):
@@ -60,11 +62,3 @@ def test_the_first_responses_are_shown_whole_and_each_sentence_with_its_label(pa
     titles = [attributes["title"] for _, attributes in Page(page).tags if attributes.get("class") == "sentence"]
     assert len(titles) == sum(map(len, shown))
     assert all(title.startswith(LABELS) for title in titles)
-
-
-@pytest.mark.parametrize(
-    ("interval", "text"),
-    [(None, "-"), ({"mean": 0.62, "low": 0.551, "high": 0.687, "n": 3}, "62.0 % (55.1-68.7)")],
-)
-def test_an_interval_is_written_in_percent(interval, text):
-    assert interval_text(interval) == text

@@ -1,17 +1,18 @@
 """The figures of the report, as SVG."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import altair as alt
-import polars as pl
 import vl_convert
 from markupsafe import Markup
 
 from distrace.measures.labels import LABELS
+from distrace.measures.positions import SENTENCE
 
 # Colours for the colour-blind (Okabe and Ito); a label has the same one in every figure and text.
 COLOURS = dict(zip(LABELS, ("#D55E00", "#0072B2", "#8A8A8A", "#CC79A7"), strict=True))
+LETTERS = dict(zip(LABELS, "TS=+", strict=True))  # beside the colour, for who cannot tell colours apart
 _INK = "currentColor"
 # Also readable where the page is dark.
 _THEME = {
@@ -25,6 +26,7 @@ _THEME = {
     "tick": {"color": _INK},
 }
 MIN_RESPONSES = 5  # a position that fewer responses reach is not drawn
+MOST_MARKS = 40  # points of a curve beyond which each is not marked
 
 
 def accuracy_figure(accuracy: Mapping[str, Any]) -> Any:
@@ -83,25 +85,65 @@ def label_figure(trace: Mapping[str, Any]) -> Any:
     )
 
 
-def position_figure(positions: pl.DataFrame) -> Any:
-    """Return a figure of each label's share by sentence position: solid for right, dashed for wrong responses."""
-    drawn = positions.filter((pl.col("responses") >= MIN_RESPONSES) & pl.col("correct").is_not_null()).select(
-        pl.col("position") + 1,
-        "label",
-        pl.when("correct").then(pl.lit("right")).otherwise(pl.lit("wrong")).alias("answer"),
-        (pl.col("sentences") / pl.col("responses")).alias("share"),
+def curve_figure(curves: Mapping[str, Any], scale: str) -> Any:
+    """Return a figure of each label's share along a response with its band, a panel for each label.
+
+    Solid for right responses, dashed for wrong ones (of a trace without judged answers, for all). A last panel shows
+    how many responses there are at each place.
+    """
+    groups = [group for group in ("right", "wrong") if any(curves[group]["responses"])] or ["all"]
+    rows = [row for group in groups for row in _curve_rows(curves, group, scale)]
+    title, form = ("sentence", "d") if scale == SENTENCE else ("place in the response", "%")
+    x = alt.X("place:Q", title=title, axis=alt.Axis(format=form, tickMinStep=1 if scale == SENTENCE else 0.1))
+    dash = alt.StrokeDash(
+        "responses:N",
+        sort=groups,
+        scale=alt.Scale(domain=groups, range=[[1, 0], [5, 4]][: len(groups)]),
+        legend=alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeWidth=2),
     )
-    return (
-        alt.Chart(alt.Data(values=drawn.to_dicts()))
-        .mark_line(point=True)
-        .encode(
-            x=alt.X("position:Q", title="sentence", axis=alt.Axis(tickMinStep=1)),
-            y=alt.Y("share:Q", title="share of sentences", scale=alt.Scale(domain=[0, 1])),
-            color=_colour(),
-            strokeDash=alt.StrokeDash("answer:N", scale=alt.Scale(domain=["right", "wrong"], range=[[1, 0], [5, 4]])),
-        )
-        .properties(width=520, height=240)
+    share = alt.Scale(domain=[0, 1])
+    base = alt.Chart().encode(x=x, color=_colour(legend=None))
+    bands = base.mark_area(opacity=0.15).encode(
+        y=alt.Y("low:Q", title="share of sentences", scale=share), y2="high:Q", detail="responses:N"
     )
+    lines = base.mark_line(point=len(rows) <= 8 * MOST_MARKS).encode(y=alt.Y("share:Q", scale=share), strokeDash=dash)
+    data = alt.Data(values=rows)
+    panels = alt.layer(bands, lines).properties(width=250, height=130)
+    facets = panels.facet(alt.Facet("label:N", title=None, sort=list(LABELS)), columns=2, data=data)
+    reach = alt.Chart(data).mark_line(interpolate="step", color=_INK, strokeWidth=1.5)
+    reach = reach.transform_filter(f"datum.label === '{LABELS[0]}'").encode(
+        x=x, y=alt.Y("number:Q", title="responses", scale=alt.Scale(domainMin=0)), strokeDash=dash
+    )
+    return alt.vconcat(facets, reach.properties(width=560, height=60))
+
+
+def _curve_rows(curves: Mapping[str, Any], group: str, scale: str) -> Iterator[dict[str, Any]]:
+    """Yield a row for each label and point of a curve that enough responses have."""
+    found = curves[group]
+    for point, number in enumerate(found["responses"]):
+        if number < MIN_RESPONSES:
+            continue
+        place = point * curves["width"] + 1 if scale == SENTENCE else (point + 0.5) / curves["positions"]
+        for label, band in found["labels"].items():
+            share, low, high = (band[name][point] for name in ("mean", "low", "high"))
+            bounds = {"share": share, "low": low, "high": high, "number": number}
+            yield {"place": place, "responses": group, "label": label} | bounds
+
+
+def sensitivity_figure(sensitivity: Mapping[str, Any]) -> Any:
+    """Return a figure of the share of each label by beta, a panel for each alpha of the grid."""
+    rows = [
+        {"alpha": point["alpha"], "beta": point["beta"], "label": label}
+        | {"share": share["mean"], "low": share["low"], "high": share["high"]}
+        for point in sensitivity["thresholds"]
+        for label, share in point["labels"].items()
+        if share
+    ]
+    base = alt.Chart(alt.Data(values=rows)).encode(x=alt.X("beta:Q"), color=_colour(legend=alt.Legend(symbolOpacity=1)))
+    scale = alt.Scale(domain=[0, 1])
+    bands = base.mark_area(opacity=0.15).encode(y=alt.Y("low:Q", title="share of sentences", scale=scale), y2="high:Q")
+    lines = base.mark_line(point=True).encode(y=alt.Y("share:Q", scale=scale))
+    return alt.layer(bands, lines).properties(width=105, height=150).facet(column=alt.Column("alpha:O"))
 
 
 def threshold_figure(validation: Mapping[str, Any]) -> Any:
@@ -133,11 +175,18 @@ def threshold_figure(validation: Mapping[str, Any]) -> Any:
     )
 
 
-def _colour() -> alt.Color:
-    return alt.Color("label:N", scale=alt.Scale(domain=list(COLOURS), range=list(COLOURS.values())), title=None)
+def _colour(**options: Any) -> alt.Color:
+    scale = alt.Scale(domain=list(COLOURS), range=list(COLOURS.values()))
+    return alt.Color("label:N", scale=scale, title=None, **options)
 
 
 def as_svg(chart: Any) -> Markup:
     """Return a figure as SVG: without a background, its text and lines in the colour of the text around it."""
     # The SVG writer escapes the text that it draws.
     return Markup(vl_convert.vegalite_to_svg(chart.to_dict() | {"config": _THEME}))
+
+
+def rows_of(chart: Any) -> list[dict[str, Any]]:
+    """Return the data that a figure is drawn from."""
+    found: list[dict[str, Any]] = chart.to_dict()["data"]["values"]
+    return found

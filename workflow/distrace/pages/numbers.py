@@ -3,7 +3,6 @@
 An accuracy or a share is {"mean", "low", "high", "n"}, with a 95 % bootstrap interval over n questions.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -14,16 +13,19 @@ import polars as pl
 from numpy.typing import NDArray
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, reasons_of
+from distrace.artifacts import open_artifact
 from distrace.measures.labels import LABELS, habit_labels, label_counts, label_shares
 from distrace.measures.leans import MARGIN, attributed_to, lean_differences
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
 from distrace.measures.statistics import holm, mean, p_value_beyond, roc_auc, share
 from distrace.measures.validation import ORIGINS, confusion_table, precision_and_recall
+from distrace.pages.curves import curve_numbers, reach
 from distrace.pages.evaluation import accuracy, plain, strategy_numbers
 from distrace.pages.evidence import evidence_numbers
-from distrace.parts import open_parts
+from distrace.pages.sensitivity import sensitivity_numbers
+from distrace.pages.warnings import warnings_of
+from distrace.parts import open_parts, reasons_in_parts
 from distrace.plan import (
     Plan,
     RolloutSet,
@@ -39,13 +41,14 @@ Numbers = dict[str, Any]
 
 
 def numbers_of(plan: Plan) -> Numbers:
-    """Return every number of the report: `runs` by name, `world`, and in `accounting` the rows kept and rejected."""
-    return {
+    """Return every number of the report: `runs` by name, `world`, `accounting` of rows, `warnings`."""
+    numbers = {
         "seed": plan.config["seed"],
         "runs": {run: _run_numbers(plan, run) for run in plan.config["runs"]},
         "world": _world_numbers(plan),
         "accounting": accounting(plan.report_inputs()),
     }
+    return numbers | {"warnings": warnings_of(plan, numbers)}
 
 
 def accounting(paths: Iterable[str]) -> list[Numbers]:
@@ -55,14 +58,10 @@ def accounting(paths: Iterable[str]) -> list[Numbers]:
 
 def _account(path: Path) -> Numbers:
     opened = open_artifact(path)
-    rows: Any = opened.rows
-    reasons = Counter(reasons_of(path))
-    if opened.kind == kinds.PARTS.name:
-        parts = opened.read("rows", "rejects")
-        rows = parts["rows"].sum()
-        for rejects in parts["rejects"]:
-            reasons.update(json.loads(rejects))
-    in_parts = opened.kind == kinds.PARTS.name or path.stem.isdecimal()
+    is_list = opened.kind == kinds.PARTS.name
+    rows = int(opened.read("rows")["rows"].sum()) if is_list else opened.rows
+    reasons = Counter(reasons_in_parts(path))
+    in_parts = is_list or path.stem.isdecimal()
     return {
         "artifact": str(path.parent if in_parts else path),
         "rows": rows,
@@ -105,16 +104,21 @@ def _trace_numbers(plan: Plan, trace: Trace) -> Numbers:
         counted["all"].append(label_counts(table))
         counted["right"].append(label_counts(table.filter(pl.col("correct"))))
         counted["wrong"].append(label_counts(table.filter(~pl.col("correct"))))
+    positions = open_artifact(positions_path(trace), kinds.POSITIONS).read()
     return {
         "teacher": trace.teacher,
         "distilled": trace.rollouts.author,
         "questions": trace.rollouts.questions,
+        "folder": trace.folder,
         "sentences": sentences,
         "responses": responses,
         "labels": label_shares(pl.concat(counted["all"])),
         "labels_correct": label_shares(pl.concat(counted["right"])),
         "labels_incorrect": label_shares(pl.concat(counted["wrong"])),
-        "area_between_curves": area_between_curves(open_artifact(positions_path(trace), kinds.POSITIONS).read()),
+        "area_between_curves": area_between_curves(positions),
+        "reach": reach(positions),
+        "curves": curve_numbers(trace),
+        "sensitivity": sensitivity_numbers(plan, trace),
         "habits": _habits(plan, trace),
         "float32_check": _float32_numbers(plan, trace),
         "evidence": evidence_numbers(plan, trace),
@@ -206,6 +210,7 @@ def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
     return {
         "run": trace.run,
         "teacher": trace.teacher,
+        "folder": trace.folder,
         "distilled": trace.rollouts.author,
         "questions": trace.rollouts.questions,
         "auc_teacher_student": roc_auc(differences["teacher"], differences["student"]),

@@ -1,71 +1,47 @@
 """The report: one self-contained page over all runs."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 from jinja2 import Environment, PackageLoader
 
 from distrace import __version__, kinds
-from distrace.artifacts import open_artifact
 from distrace.measures.leans import MARGIN
-from distrace.pages.figures import (
-    COLOURS,
-    accuracy_figure,
-    as_svg,
-    label_figure,
-    length_figure,
-    position_figure,
-    threshold_figure,
-)
+from distrace.pages.figure_files import Figure
+from distrace.pages.figures import COLOURS, LETTERS, MIN_RESPONSES
+from distrace.pages.findings import findings, world_findings
 from distrace.pages.tables import TABLES
+from distrace.pages.texts import explorer_link, file_name, interval_text, percent, points_text, signed_text
+from distrace.pages.warnings import LIMITS, warning_text
 from distrace.parts import open_parts
-from distrace.plan import Plan, Trace, positions_path
+from distrace.plan import Plan, Trace
 
 SHOWN_RESPONSES = 4
 
 
-def report_page(plan: Plan, numbers: dict[str, Any]) -> str:
-    """Return the report of a plan as HTML; `numbers` are those of `numbers_of`."""
+def report_page(plan: Plan, numbers: dict[str, Any], figures: Mapping[str, Figure]) -> str:
+    """Return the report of a plan as HTML, from its numbers (`numbers_of`) and its figures by name."""
     environment = Environment(loader=PackageLoader("distrace", "pages"), autoescape=True, trim_blocks=True)
-    environment.filters["interval"] = interval_text
-    environment.filters["signed"] = signed_text
-    environment.filters["p_value"] = lambda value: f"{value:.4f}" if isinstance(value, float) else "-"
-    environment.filters["number"] = lambda value: "-" if value is None else f"{value:.3f}"
-    environment.filters["points"] = points_text
-    environment.filters["count"] = lambda value: "-" if value is None else f"{value:,.0f}"
-    environment.filters["flops"] = lambda value: "-" if value is None else f"{value:.2g}"
-    environment.filters["sample_counts"] = sample_counts
+    environment.filters.update(FILTERS)
     environment.globals.update(TABLES)
+    environment.globals.update(explorer=explorer_link, file_name=file_name, percent=percent)
     return environment.get_template("report.html").render(
         numbers=numbers,
         colours=COLOURS,
+        letters=LETTERS,
         version=__version__,
         margin=MARGIN,
-        world_figures=[as_svg(threshold_figure(trace)) for trace in (numbers["world"] or {"traces": []})["traces"]],
-        figures={run: run_figures(plan, run, numbers["runs"][run]) for run in plan.config["runs"]},
-        examples={run: [example_responses(plan, trace) for trace in plan.traces(run)] for run in plan.config["runs"]},
+        min_responses=MIN_RESPONSES,
+        figures=figures,
+        findings={name: findings(run) for name, run in numbers["runs"].items()},
+        world_findings=world_findings(numbers["world"]),
+        warnings=[warning_text(warning) for warning in numbers["warnings"]],
+        limits=LIMITS,
+        examples={
+            trace.folder: example_responses(plan, trace) for run in plan.config["runs"] for trace in plan.traces(run)
+        },
     )
-
-
-def interval_text(interval: dict[str, Any] | None) -> str:
-    """Return "62.0 % (55.1-68.7)" for a share, a dash where there is none."""
-    if interval is None or interval["mean"] is None:
-        return "-"
-    mean, low, high = (100 * interval[key] for key in ("mean", "low", "high"))
-    return f"{mean:.1f} % ({low:.1f}-{high:.1f})"
-
-
-def signed_text(interval: dict[str, Any] | None, digits: int = 3) -> str:
-    """Return "+0.912 (+0.895 to +0.930)" for a difference, a dash where there is none."""
-    if interval is None:
-        return "-"
-    mean, low, high = (f"{interval[key]:+.{digits}f}" for key in ("mean", "low", "high"))
-    return f"{mean} ({low} to {high})"
-
-
-def points_text(interval: dict[str, Any]) -> str:
-    """Return "+3.1 (+0.2 to +6.0)", in points, for a difference of shares."""
-    return signed_text({key: 100 * interval[key] for key in ("mean", "low", "high")}, digits=1)
 
 
 def sample_counts(models: dict[str, Any]) -> list[str]:
@@ -73,15 +49,16 @@ def sample_counts(models: dict[str, Any]) -> list[str]:
     return sorted({k for value in models.values() for k in value["pass_at"] if k != "1"}, key=int)
 
 
-def run_figures(plan: Plan, run: str, numbers: dict[str, Any]) -> dict[str, Any]:
-    """Return the figures of a run as SVG: accuracy, lengths of what was chosen; of each trace labels and positions."""
-    positions = [open_artifact(positions_path(trace), kinds.POSITIONS).read() for trace in plan.traces(run)]
-    return {
-        "accuracy": as_svg(accuracy_figure(numbers["accuracy"])),
-        "lengths": as_svg(length_figure(numbers["strategies"]["training"])) if numbers["strategies"] else None,
-        "labels": [as_svg(label_figure(trace)) for trace in numbers["traces"]],
-        "positions": [as_svg(position_figure(table)) for table in positions],
-    }
+FILTERS: dict[str, Any] = {
+    "interval": interval_text,
+    "signed": signed_text,
+    "points": points_text,
+    "p_value": lambda value: f"{value:.4f}" if isinstance(value, float) else "-",
+    "number": lambda value: "-" if value is None else f"{value:.3f}",
+    "count": lambda value: "-" if value is None else f"{value:,.0f}",
+    "flops": lambda value: "-" if value is None else f"{value:.2g}",
+    "sample_counts": sample_counts,
+}
 
 
 def example_responses(plan: Plan, trace: Trace) -> list[dict[str, Any]]:
@@ -105,6 +82,7 @@ def _labelled_responses(labelled: pl.DataFrame, rollouts: pl.DataFrame) -> list[
     sentences = labelled.partition_by("rollout_id", as_dict=True)
     return [
         {
+            "rollout_id": rollout_id,
             "question_id": question_id,
             "sentences": [
                 sentence | {"text": text[sentence["start"] : sentence["end"]]}
