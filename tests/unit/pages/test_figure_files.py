@@ -41,7 +41,7 @@ def test_each_figure_is_written_with_the_numbers_that_it_shows(numbers, figures,
         assert ElementTree.parse(path).getroot().tag.endswith("svg")
     shares = pl.read_csv(tmp_path / "figures" / f"labels.{TRACE}.csv")
     [trace] = numbers["runs"]["main"]["traces"]
-    drawn = {label: share for label, share in shares.filter(responses="all").select("label", "share").iter_rows()}
+    drawn = dict(shares.filter(responses="all").select("label", "share").iter_rows())
     assert drawn == {label: trace["labels"][label]["mean"] for label in LABELS}
     points = pl.read_csv(tmp_path / "figures" / f"sensitivity.{TRACE}.csv")
     assert len(points) == 25 * len(LABELS)

@@ -137,7 +137,7 @@ def _right_and_wrong(trace: Numbers) -> Iterator[Markup]:
     missing = [group for group in ("right", "wrong") if not any(curves[group]["responses"])]
     areas = {label: area for label, area in curves["area"].items() if area}
     if missing or not areas:
-        why = f"no response is {listed(missing)}" if missing else "they share no position"
+        why = f"no response is {' or '.join(missing)}" if missing else "they share no position"
         yield _text("Right and wrong responses cannot be compared: {}.", why)
         return
     said = []
@@ -191,10 +191,9 @@ def _against_truth(trace: Numbers) -> Markup:
     for label in ("Teacher", "Student"):
         precision, recall = trace["precision"][label], trace["recall"][label]
         if precision is None:
-            said.append(_text("no sentence is labelled {}", label))
+            said.append(_text("No sentence is labelled {}", label))
             continue
         found = "there is none to find" if recall is None else f"{percent(recall)} of those there are have it"
         name = linked(label, trace=trace["folder"], label=label)
         said.append(_text("{} is right in {} of cases, and {}", name, percent(precision), found))
-    sentence = _text("{}.", Markup("; ").join(said))
-    return _about(_text("Against the truth, {}", trace["questions"]), [sentence])
+    return _about(_text("Against the truth, {}", trace["questions"]), [_text("{}.", sentence) for sentence in said])
