@@ -93,28 +93,33 @@ def curve_figure(curves: Mapping[str, Any], scale: str) -> Any:
     """
     groups = [group for group in ("right", "wrong") if any(curves[group]["responses"])] or ["all"]
     rows = [row for group in groups for row in _curve_rows(curves, group, scale)]
-    title, form = ("sentence", "d") if scale == SENTENCE else ("place in the response", "%")
-    x = alt.X("place:Q", title=title, axis=alt.Axis(format=form, tickMinStep=1 if scale == SENTENCE else 0.1))
-    dash = alt.StrokeDash(
-        "responses:N",
-        sort=groups,
-        scale=alt.Scale(domain=groups, range=[[1, 0], [5, 4]][: len(groups)]),
-        legend=alt.Legend(title=None, symbolType="stroke", symbolSize=300, symbolStrokeWidth=2),
-    )
-    share = alt.Scale(domain=[0, 1])
+    data = alt.Data(values=rows)
+    title, form, step = ("sentence", "d", 1) if scale == SENTENCE else ("place in the response", "%", 0.1)
+    x = alt.X("place:Q", title=title, axis=alt.Axis(format=form, tickMinStep=step))
+    dashes = {"sort": groups, "scale": alt.Scale(domain=groups, range=[[1, 0], [5, 4]][: len(groups)])}
+    shares = alt.Scale(domain=[0, 1])
     base = alt.Chart().encode(x=x, color=_colour(legend=None))
     bands = base.mark_area(opacity=0.15).encode(
-        y=alt.Y("low:Q", title="share of sentences", scale=share), y2="high:Q", detail="responses:N"
+        y=alt.Y("low:Q", title="share of sentences", scale=shares), y2="high:Q", detail="responses:N"
     )
-    lines = base.mark_line(point=len(rows) <= 8 * MOST_MARKS).encode(y=alt.Y("share:Q", scale=share), strokeDash=dash)
-    data = alt.Data(values=rows)
+    lines = base.mark_line(point=len(rows) <= 8 * MOST_MARKS).encode(
+        y=alt.Y("share:Q", scale=shares), strokeDash=alt.StrokeDash("responses:N", legend=None, **dashes)
+    )
     panels = alt.layer(bands, lines).properties(width=250, height=130)
     facets = panels.facet(alt.Facet("label:N", title=None, sort=list(LABELS)), columns=2, data=data)
-    reach = alt.Chart(data).mark_line(interpolate="step", color=_INK, strokeWidth=1.5)
-    reach = reach.transform_filter(f"datum.label === '{LABELS[0]}'").encode(
-        x=x, y=alt.Y("number:Q", title="responses", scale=alt.Scale(domainMin=0)), strokeDash=dash
+    # A legend of lines with points would show the points alone.
+    legend = alt.Legend(title=None, symbolType="stroke", symbolSize=400)
+    reach = (
+        alt.Chart(data)
+        .mark_line(interpolate="step", color=_INK, strokeWidth=1.5)
+        .encode(
+            x=x,
+            y=alt.Y("number:Q", title="responses", scale=alt.Scale(domainMin=0)),
+            strokeDash=alt.StrokeDash("responses:N", legend=legend, **dashes),
+        )
     )
-    return alt.vconcat(facets, reach.properties(width=560, height=60))
+    reach = reach.transform_filter(alt.datum.label == LABELS[0]).properties(width=560, height=60)
+    return alt.vconcat(facets, reach).resolve_scale(strokeDash="independent")
 
 
 def _curve_rows(curves: Mapping[str, Any], group: str, scale: str) -> Iterator[dict[str, Any]]:
