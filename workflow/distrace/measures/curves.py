@@ -65,12 +65,12 @@ def label_curves(counts: pl.DataFrame) -> dict[str, Any]:
 def _groups(counts: pl.DataFrame) -> dict[str, _Rows]:
     asked = counts["question_id"].unique(maintain_order=True)
     numbered = counts.join(pl.DataFrame({"question_id": asked}).with_row_index("question"), on="question_id")
-    positions = counts["responses"].list.len().max() or 0
+    positions = max(counts["responses"].list.len(), default=0)
     groups = {}
     for name, within in GROUPS.items():
         rows = numbered.filter(within)
         lists = [lists_of(rows[column]) for column in _COLUMNS]
-        groups[name] = _Rows(len(asked), rows["question"].to_numpy().astype(np.int64), lists, int(positions))
+        groups[name] = _Rows(len(asked), rows["question"].to_numpy().astype(np.int64), lists, positions)
     return groups
 
 
@@ -140,7 +140,8 @@ def _shares(weights: NDArray[Any], counts: NDArray[np.float32]) -> Numbers:
     flat = counts.reshape(len(counts), -1)
     sums = (weights.astype(np.float32) @ flat).reshape(len(weights), *counts.shape[1:]).astype(np.float64)
     totals = sums.sum(axis=-1, keepdims=True)
-    return np.divide(sums, totals, out=np.full_like(sums, np.nan), where=totals > 0)
+    shares: Numbers = np.divide(sums, totals, out=np.full_like(sums, np.nan), where=totals > 0)
+    return shares
 
 
 def _bounds(draws: Numbers) -> tuple[Numbers, Numbers]:

@@ -29,10 +29,10 @@ def reach(positions: pl.DataFrame) -> Numbers:
     """
     reached = positions.filter(pl.col("label") == "Teacher").group_by("position").agg(pl.col("responses").sum())
     numbers = reached["responses"]
-    responses = int(numbers.max() or 0)
+    responses = max(numbers, default=0)
     return {
         "responses": responses,
         "half": int((numbers >= 0.5 * responses).sum()),
         "tenth": int((numbers >= 0.1 * responses).sum()),
-        "most": int(positions["position"].max() or 0) + 1 if responses else 0,
+        "most": max(positions["position"], default=-1) + 1,
     }

@@ -96,7 +96,7 @@ def curve_figure(curves: Mapping[str, Any], scale: str) -> Any:
     data = alt.Data(values=rows)
     title, form, step = ("sentence", "d", 1) if scale == SENTENCE else ("place in the response", "%", 0.1)
     x = alt.X("place:Q", title=title, axis=alt.Axis(format=form, tickMinStep=step))
-    dashes = {"sort": groups, "scale": alt.Scale(domain=groups, range=[[1, 0], [5, 4]][: len(groups)])}
+    dashes: dict[str, Any] = {"sort": groups, "scale": alt.Scale(domain=groups, range=[[1, 0], [5, 4]][: len(groups)])}
     shares = alt.Scale(domain=[0, 1])
     base = alt.Chart().encode(x=x, color=_colour(legend=None))
     bands = base.mark_area(opacity=0.15).encode(

@@ -71,8 +71,8 @@ def _formats(plan: Plan, name: str, run: Numbers) -> Iterator[Numbers]:
         if unchecked := plan.not_compared(trace):
             about = {"trace": trace.folder, "models": unchecked, "value": len(unchecked), "limit": 0}
             yield {"kind": "number_format_not_checked"} | about
-        compared = (numbers["float32_check"] or {}).get("compared")
-        flipped = compared and compared["flipped"]
+        compared: Numbers = (numbers["float32_check"] or {}).get("compared") or {}
+        flipped = compared.get("flipped")
         if flipped and flipped["mean"] > MOST_FLIPPED:
             about = {"trace": trace.folder, "sentences": compared["sentences"]}
             yield {"kind": "number_format"} | about | {"value": flipped["mean"], "limit": MOST_FLIPPED}
