@@ -532,6 +532,8 @@ class Plan:
         for trace in self.traces(run):
             yield self.trace_parts(trace)
             yield from (self.logprobs_parts(scorer, trace.rollouts) for scorer in self.scorers(trace).values())
+            if evidence := self.evidence_parts(trace):
+                yield evidence
             if self.has_truth(trace):
                 yield self.rollouts_parts("truth", trace.rollouts)
             if checked := self.float32_check_path(trace):

@@ -6,6 +6,7 @@ import pytest
 
 import results
 from distrace.pages.evidence import evidence_numbers
+from distrace.pages.figure_files import report_figures
 from distrace.pages.numbers import numbers_of
 from distrace.pages.report import report_page
 
@@ -43,8 +44,8 @@ def test_the_learned_answer_is_verbatim_and_its_label_says_so(tmp_path, monkeypa
 
 def test_the_page_shows_the_table_and_a_model_that_no_run_trained_has_none(plan):
     numbers = numbers_of(plan)
-    page = report_page(plan, numbers)
+    page = report_page(plan, numbers, report_figures(numbers))
     assert "In the training data word for word" in page
     assert "1 responses\n  (3 words)" in page
     numbers["runs"]["main"]["traces"][0]["evidence"] = None
-    assert "word for word" not in report_page(plan, numbers)
+    assert "word for word" not in report_page(plan, numbers, report_figures(numbers))

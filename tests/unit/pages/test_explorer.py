@@ -46,6 +46,9 @@ def test_the_data_are_the_same_in_the_page_and_in_a_folder_beside_it(plan):
     assert sorted(path.name for path in Path("large").iterdir()) == ["explorer", "explorer.html"]
 
 
+KINDS = ("sentences", "tokens", "evidence")
+
+
 def test_every_chunk_that_the_index_speaks_of_is_there_and_no_other(plan):
     write_page(plan, Path("all/explorer.html"))
     index, chunks = explored.read(Path("all/explorer.html"))
@@ -54,7 +57,7 @@ def test_every_chunk_that_the_index_speaks_of_is_there_and_no_other(plan):
     for number, span in enumerate(spans):
         wanted += [f"responses-{number}", *(f"texts-{number}-{k}" for k in span)]
     for number, trace in enumerate(index["traces"]):
-        wanted += [f"{kind}-{number}-{k}" for kind in ("sentences", "tokens") for k in spans[trace["rollouts"]]]
+        wanted += [f"{kind}-{number}-{k}" for kind in KINDS for k in spans[trace["rollouts"]]]
     for number, pool in enumerate(index["candidates"]):
         sets = enumerate(pool["rollouts"])
         wanted += [f"candidates-{number}", *(f"leans-{number}-{s}-{k}" for s, of in sets for k in spans[of])]

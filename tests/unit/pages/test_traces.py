@@ -187,7 +187,22 @@ def _write_comparison(plan, trace):
 def test_without_a_check_there_is_no_shift():
     about, _ = shown(written_study())
     assert about["shift"] is None
-    assert (about["has_truth"], about["has_evidence"], about["has_tokens"]) == (False, False, True)
+    assert (about["has_truth"], about["has_evidence"], about["has_tokens"]) == (False, True, True)
+
+
+def test_evidence_stands_in_the_order_of_the_labelled_sentences():
+    plan = written_study()
+    [trace] = plan.traces("main")
+    write_page(plan, PAGE)
+    index, chunks = explored.read(PAGE)
+    [about] = index["traces"]
+    parts = range(len(index["rollout_sets"][about["rollouts"]]["bounds"]) - 1)
+    found = [explored.decoded(chunks[f"evidence-0-{k}"])[0] for k in parts]
+    known = open_parts(plan.evidence_parts(trace), kinds.EVIDENCE).read()
+    labelled = open_parts(plan.trace_parts(trace), kinds.PROVENANCE).read("rollout_id", "sentence")
+    expected = labelled.join(known, on=["rollout_id", "sentence"], how="left", maintain_order="left")
+    for name in ("words", "responses", "source_rollout_id", "control_stretch_start"):
+        assert [value for chunk in found for value in chunk[name]] == expected[name].to_list()
 
 
 def test_in_the_world_each_sentence_has_its_true_origin():

@@ -12,7 +12,7 @@ from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.measures.labels import LABELS, ROLES
 from distrace.measures.validation import ORIGINS, Pair, origin_of
-from distrace.pages.explorer.chunks import Chunks, by_chunk, flat
+from distrace.pages.explorer.chunks import Chunks, by_chunk, flat, listed
 from distrace.pages.explorer.responses import Shown
 from distrace.parts import open_parts, reasons_in_parts
 from distrace.plan import Plan, Trace
@@ -41,6 +41,10 @@ def write_trace(plan: Plan, number: int, trace: Trace, shown: Shown, chunks: Chu
         chunks.write(f"sentences-{number}-{k}", arrays=flat(responses.with_columns(checked), _SENTENCES | optional))
     for k, responses in enumerate(by_chunk(_tokens(plan, trace, shown), shown.bounds)):
         chunks.write(f"tokens-{number}-{k}", arrays=_token_arrays(responses))
+    if plan.evidence_parts(trace):
+        for k, lists in enumerate(by_chunk(_evidence(plan, trace, shown), shown.bounds)):
+            responses = lists.drop("rollout_id").filter(pl.col("words").list.len() > 0).explode(pl.all())
+            chunks.write(f"evidence-{number}-{k}", listed(responses))
     reasons = reasons_in_parts(path)
     return {
         "run": trace.run,
@@ -57,7 +61,7 @@ def write_trace(plan: Plan, number: int, trace: Trace, shown: Shown, chunks: Chu
         "reasons": reasons,
         "shift": float32_shift(plan, trace),
         "has_tokens": True,
-        "has_evidence": False,
+        "has_evidence": plan.evidence_parts(trace) is not None,
         "has_truth": plan.has_truth(trace),
     }
 
@@ -146,6 +150,16 @@ def _tokens(plan: Plan, trace: Trace, shown: Shown) -> Iterator[pl.DataFrame]:
             renamed = tokens.rename({name: f"{name}_{role}" for name in _TOKENS})
             found = found.join(renamed, on="rollout_id", how="left", maintain_order="left")
         yield found
+
+
+def _evidence(plan: Plan, trace: Trace, shown: Shown) -> Iterator[pl.DataFrame]:
+    """Yield for each part a row for each response shown, with lists over the evidence of its labelled sentences."""
+    labelled = open_parts(plan.trace_parts(trace), kinds.PROVENANCE)
+    known = open_parts(str(plan.evidence_parts(trace)), kinds.EVIDENCE)
+    for rows, part, found in zip(shown.parts, labelled, known, strict=False):
+        part.require_same(kinds.SENTENCES, found)
+        table = part.read(*_KEY).join(found.read().drop("start", "end"), on=_KEY, how="left", maintain_order="left")
+        yield per_response(rows, table.drop("sentence"))
 
 
 def packed_tokens(logprobs: pl.DataFrame) -> pl.DataFrame:
