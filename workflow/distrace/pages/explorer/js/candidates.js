@@ -115,12 +115,13 @@ async function candidateText(pool, i) {
     const lean = arrays.p_teacher[k] - arrays.p_student[k];
     const label = lean > beta ? "Teacher" : lean < -beta ? "Student" : "Shared";
     if (arrays.start[k] > reached) spans.push(element("span", { className: "unlabelled" }, ...piece(slice(text, offsets, reached, arrays.start[k]))));
-    const span = element("span", { className: "sentence" }, ...piece(slice(text, offsets, arrays.start[k], arrays.end[k])));
+    const [body, lineEnds] = withoutLineEnds(slice(text, offsets, arrays.start[k], arrays.end[k]));
+    const span = element("span", { className: "sentence" }, ...piece(body));
     if (label !== "Shared") [span.dataset.label, span.dataset.letter] = [label, LETTERS[label]];
     span.title = `teacher ${fixed(arrays.p_teacher[k])}, student ${fixed(arrays.p_student[k])}`;
     span.style.setProperty("--over", arrays.p_teacher[k].toFixed(3));
     span.style.setProperty("--under", arrays.p_student[k].toFixed(3));
-    spans.push(span);
+    spans.push(span, lineEnds);
     reached = arrays.end[k];
   }
   spans.push(...piece(slice(text, offsets, reached, offsets ? offsets.length - 1 : text.length)));

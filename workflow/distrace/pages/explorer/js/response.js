@@ -27,19 +27,26 @@ function drawText(response, box) {
   for (let i = found.first; i < found.end; i++) {
     between(start[i]);
     if (answer > 0 && reached < answer && start[i] >= answer) pieces.push(answerMark());
+    const [body, lineEnds] = withoutLineEnds(slice(text, offsets, start[i], end[i]));
     const span = element(
       "span",
       { className: "sentence", tabIndex: -1, onclick: () => update({ sentence: number[i] }) },
-      ...piece(slice(text, offsets, start[i], end[i])),
+      ...piece(body),
     );
     span.dataset.sentence = number[i];
     response.spans.push(span);
-    pieces.push(span);
+    pieces.push(span, lineEnds);
     reached = end[i];
   }
   between(length);
   box.replaceChildren(...pieces);
   markSentences(response);
+}
+
+// Return a sentence and the line ends after it, which stand outside of its box; one of line ends alone stays whole.
+function withoutLineEnds(sentence) {
+  const body = sentence.replace(/\n+$/, "");
+  return body ? [body, sentence.slice(body.length)] : [sentence, ""];
 }
 
 function answerMark() {
