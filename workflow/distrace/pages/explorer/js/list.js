@@ -5,6 +5,7 @@ const ROW_HEIGHT = 46;
 let listed = []; // rows of the trace, in the order shown
 let textMatches = null; // {find, trace, rows} of the last search for `find`
 let listSearch = 0;
+let readingTexts = 0; // searches for `find` under way
 
 // Return the filters that need no text, as one function of a row.
 function quickFilter(trace) {
@@ -40,7 +41,8 @@ function sum4(trace, row) {
 // Work out which responses are listed; a filter by text reads all texts first, and says how far it is.
 async function filterList(trace) {
   const search = ++listSearch;
-  const matches = await matchingRows(trace, () => search !== listSearch);
+  readingTexts++;
+  const matches = await matchingRows(trace, () => search !== listSearch).finally(() => readingTexts--);
   if (search !== listSearch) return false;
   const isQuick = quickFilter(trace);
   listed = [];

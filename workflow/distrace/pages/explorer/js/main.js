@@ -111,6 +111,7 @@ async function loadAll(trace) {
 
 async function redrawList(trace) {
   drawTotals();
+  if (readingTexts) return; // a search for text draws the list when it is done
   if (state.view !== "responses" || !(await filterList(trace)) || trace !== current) return;
   drawList(trace);
 }
