@@ -173,6 +173,13 @@ def commands(plan: Plan) -> Iterable[tuple[str, dict[str, str]]]:
     for rollouts in tested:
         yield from commands_of_world(plan, trace, rollouts)
     yield from commands_of_trace(plan, trace)
+    yield from commands_of_choice(plan, candidates)
+    yield "evidence", evidence_options(plan, trace, candidates)
+    yield "report", {"config": canonical_json(plan.config), "out_folder": "results/report"}
+
+
+def commands_of_choice(plan: Plan, candidates: RolloutSet) -> Iterable[tuple[str, dict[str, str]]]:
+    """Yield the nodes that rank and select candidates."""
     ranking = ranking_path("main", candidates)
     logprobs = {role: plan.logprobs_parts(role, candidates) for role in ("teacher", "student")}
     yield (
@@ -189,7 +196,17 @@ def commands(plan: Plan) -> Iterable[tuple[str, dict[str, str]]]:
     out = selection_path("main", candidates, name)
     options = {"rankings": ranking, "teachers": '["teacher"]', "strategy": name, "strategies": strategies, "out": out}
     yield "selection", options
-    yield "report", {"config": canonical_json(plan.config), "out_folder": "results/report"}
+
+
+def evidence_options(plan: Plan, trace: Trace, candidates: RolloutSet) -> dict[str, str]:
+    """Return the options of the node that searches the chosen candidates for the sentences of a trace."""
+    found = {"out": plan.evidence_parts(trace), "selections": selection_path("main", candidates, "teacher_count")}
+    control = RolloutSet("student", trace.rollouts.questions, trace.rollouts.sampling)
+    sets = {"": trace.rollouts, "training": candidates, "control": control}
+    for name, rollouts in sets.items():
+        found[name or "rollouts"] = plan.rollouts_parts("rollouts", rollouts)
+        found[f"{name}_sentences".lstrip("_")] = plan.sentences_parts(rollouts)
+    return found
 
 
 def commands_of_set(plan: Plan, rollouts: RolloutSet) -> Iterable[tuple[str, dict[str, str]]]:

@@ -82,11 +82,11 @@ class Index:
 
 
 class _Run(NamedTuple):
-    """A run of a sentence's words that stands in the index: at `count` neighbours in `suffixes`, from `left` on."""
+    """A run of a sentence's words that stands in the index: at `hits` neighbours in `suffixes`, from `left` on."""
 
     first: int
     end: int
-    count: int
+    hits: int
     left: int
 
 
@@ -166,14 +166,15 @@ def _piece(rows: pl.DataFrame, vocabulary: dict[str, int]) -> _Piece:
 
 def _ordered(texts: pl.Series | NDArray[np.int64], starts: pl.Series) -> NDArray[np.int64]:
     """Return numbers in the order of characters: first by the number of their text, then by their place in it."""
-    return (np.asarray(texts, np.int64) << 32) + starts.to_numpy()
+    ordered: NDArray[np.int64] = (np.asarray(texts, np.int64) << 32) + starts.to_numpy()
+    return ordered
 
 
 def _coded(words: pl.Series, vocabulary: dict[str, int]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Return words as bytes, one after the other, and where each begins, with the end behind."""
     distinct = words.unique()
-    numbers = words.replace_strict(distinct, [vocabulary.get(word, -1) for word in distinct], return_dtype=pl.Int64)
-    numbers = numbers.to_numpy()
+    known = [vocabulary.get(word, -1) for word in distinct]
+    numbers = words.replace_strict(distinct, known, return_dtype=pl.Int64).to_numpy()
     widths = np.searchsorted(_NUMBERS_BELOW, numbers, side="right") + 1
     at = np.append(0, np.cumsum(widths))
     code = np.empty(at[-1], np.uint8)
@@ -291,7 +292,7 @@ def _find(index: Index, code: bytes) -> tuple[int, int]:
 
 def _stretch(index: Index, sentence: _Sentence, run: _Run) -> dict[str, Any]:
     """Return where a run lies in its sentence, how many responses hold it, and the first place at which it stands."""
-    places = index.suffixes[run.left : run.left + run.count]
+    places = index.suffixes[run.left : run.left + run.hits]
     place = int(places.min())
     response = int(_last_begun(index.response_at, place))
     # Its number among the words of the response: so many words begin before it.
@@ -318,9 +319,9 @@ def _most_similar(index: Index, sentence: _Sentence, runs: list[_Run]) -> dict[s
     2 |A and B| / (|A| + |B|) of the multisets of both (Dice 1945).
     """
     places = [index.suffixes[:0]]
-    for run in sorted(runs, key=lambda run: (run.count, run.first - run.end)):
+    for run in sorted(runs, key=lambda run: (run.hits, run.first - run.end)):
         room = _COMPARED - sum(map(len, places))
-        places.append(index.suffixes[run.left : run.left + min(run.count, room)])
+        places.append(index.suffixes[run.left : run.left + min(run.hits, room)])
     mine = _words_and_pairs(sentence.code)
     best = (-1.0, 0)
     for number in np.unique(_last_begun(index.sentence_at, np.concatenate(places))).tolist():
@@ -348,4 +349,5 @@ def _words_and_pairs(code: bytes) -> Counter[bytes | tuple[bytes, bytes]]:
 
 def _last_begun(beginnings: NDArray[np.int64], places: Any) -> NDArray[np.int64]:
     """Return the number of the last of the beginnings that is at or before each place."""
-    return np.searchsorted(beginnings, places, side="right") - 1
+    numbers: NDArray[np.int64] = np.searchsorted(beginnings, places, side="right") - 1
+    return numbers
