@@ -8,6 +8,7 @@ import pytest
 import results
 from distrace.identity import short_id
 from distrace.measures.labels import LABELS
+from distrace.measures.positions import SECTIONS
 from distrace.pages.figure_files import report_figures
 from distrace.pages.figures import LETTERS
 from distrace.pages.numbers import numbers_of
@@ -142,3 +143,26 @@ def test_the_page_opens_with_what_was_found_and_what_a_reviewer_would_ask(page):
     assert "test has 3 questions with judged answers, fewer than 100" in text
     assert "Half of the" in text
     assert "responses have at least 2 sentences, a tenth at least 3, the longest 3." in text
+
+
+def test_reasoning_and_answer_have_curves_of_their_own_where_there_is_reasoning(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    plan = results.write_results()
+    numbers = numbers_of(plan)
+    [trace] = numbers["runs"]["main"]["traces"]
+    trace["curves"] |= dict.fromkeys(("reasoning", "answer"), trace["curves"]["all"])
+    figures = report_figures(numbers)
+    page = report_page(plan, numbers, figures)
+    assert {f"curves-{section}-sentence.{FOLDER.replace('/', '.')}" for section in SECTIONS} <= set(figures)
+    summaries = [f"By {scale} of the {where}" for where in ("reasoning", "answer") for scale in ("sentence", "tenth")]
+    assert all(summary in Page(page).text for summary in summaries)
+
+
+def test_a_trace_without_any_sentence_has_a_page(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = copy.deepcopy(results.CONFIG)
+    monkeypatch.setattr(results, "TRACED", {name: (q, right, []) for name, (q, right, _) in results.TRACED.items()})
+    plan = results.write_results(config)
+    numbers = numbers_of(plan)
+    page = report_page(plan, numbers, report_figures(numbers))
+    assert "There is no labelled sentence." in Page(page).text
