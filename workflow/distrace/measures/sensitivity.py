@@ -32,21 +32,18 @@ def labels_at(known: pl.DataFrame, splitter: str, points: Iterable[Thresholds]) 
     `known` are sentences with `question_id` and their three probabilities; those without one count as `unlabelled`.
     """
     unknown = pl.any_horizontal(pl.col(f"p_{role}").is_null() for role in ROLES)
+    labels = {f"{point.alpha} {point.beta}": (point, pl.when(~unknown).then(label_of(point))) for point in points}
+    table = known.select("question_id", *(label.alias(name) for name, (_, label) in labels.items()))
+    grouped = table.group_by("question_id", maintain_order=True)
     return pl.concat(
-        known.group_by("question_id", maintain_order=True)
-        .agg(
-            *((~unknown & (label_of(point) == label)).sum().cast(pl.Int32).alias(label) for label in LABELS),
-            unknown.sum().cast(pl.Int32).alias(UNLABELLED),
-        )
-        .select(
+        grouped.agg(
             pl.lit(splitter).alias("splitter"),
             pl.lit(point.alpha).alias("alpha"),
             pl.lit(point.beta).alias("beta"),
-            "question_id",
-            *LABELS,
-            UNLABELLED,
-        )
-        for point in points
+            *((pl.col(name) == label).sum().cast(pl.Int32).alias(label) for label in LABELS),
+            pl.col(name).null_count().cast(pl.Int32).alias(UNLABELLED),
+        ).select(*KEYS, *LABELS, UNLABELLED)
+        for name, (point, _) in labels.items()
     )
 
 
