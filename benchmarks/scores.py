@@ -34,7 +34,7 @@ def main() -> None:
     target = f"results/ranking/every/{SET}.arrow"
     command = ["-m", "snakemake", "--directory", str(options.folder), "--cores", str(options.cores), target]
     subprocess.run([sys.executable, *command], cwd=HERE.parent, check=True)
-    ranking = pl.read_ipc(options.folder / target, memory_map=False)
+    ranking = pl.read_ipc(options.folder / target)
     candidates = [read(options.folder, part) for part in range(-(-options.questions // 5))]
     known = {one["rollout_id"]: one for part in candidates for one in part}
     pool = [known[name] for name in ranking["rollout_id"]]
@@ -96,7 +96,7 @@ def read(folder: Path, part: int) -> list[dict]:
 
 
 def table(folder: Path, path: str) -> pl.DataFrame:
-    return pl.read_ipc(folder / "results" / f"{path}.arrow", memory_map=False)
+    return pl.read_ipc(folder / "results" / f"{path}.arrow")
 
 
 def owner(starts: np.ndarray, ends: np.ndarray, bounds: np.ndarray) -> np.ndarray:

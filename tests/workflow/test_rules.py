@@ -1,9 +1,10 @@
 """The rules as Snakemake reads them."""
 
 import copy
+import json
 import re
 
-from snakemake_runs import new_folder, snakemake
+from snakemake_runs import new_folder, planned_jobs, snakemake
 
 
 def test_a_plan_is_made_without_a_word_of_trouble(tmp_path, config):
@@ -58,3 +59,16 @@ def test_only_a_strategy_that_asks_for_right_answers_reads_grades(tmp_path, conf
     assert reads_grades("right", None)
     assert not reads_grades("random", None)
     assert reads_grades("random", "tokens")
+
+
+def test_imported_responses_that_are_there_are_read_and_not_planned_again(tmp_path, config):
+    with_responses = copy.deepcopy(config)
+    with_responses["questions"]["told"] = {"source": {"file": "told.jsonl"}}
+    with_responses["sampling"]["given"] = {"responses": {"file": "told.jsonl"}}
+    with_responses["runs"]["main"]["candidates"] = {"questions": "told", "sampling": "given"}
+    folder = new_folder(tmp_path / "new", with_responses)
+    row = {"question": "What is 3 + 4?", "answer": "7", "response": "Seven. So it is 7."}
+    (folder / "told.jsonl").write_text(json.dumps(row))
+    sentences = "results/sentences/sentences/teacher/told/given/parts.arrow"
+    snakemake(folder, sentences)
+    assert planned_jobs(folder, sentences) == []

@@ -1,6 +1,10 @@
 # Responses, sampled from a model or taken from a file; their sentences; their grades.
 
 
+# Imported responses come with their list. Once they are there, `parts` could write it too, from them.
+ruleorder: imported_rollouts > parts
+
+
 rule rollouts:
     input:
         model="results/models/{author}/model.json",
