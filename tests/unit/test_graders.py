@@ -107,6 +107,13 @@ def test_memory_is_bounded(monkeypatch):
     assert found == {"extracted": None, "correct": None, "reason": "the answer takes more than 128 MiB to compare"}
 
 
+def test_an_answer_that_math_verify_has_no_memory_to_compare_is_not_another_answer(monkeypatch):
+    monkeypatch.setattr(graders, "SECONDS", 60)
+    monkeypatch.setattr(graders, "MEBIBYTES", 128)
+    found = bounded_grade(r"\boxed{2^{300000001}}", "7", MATH)
+    assert found == {"extracted": None, "correct": None, "reason": "the answer takes more than 128 MiB to compare"}
+
+
 def test_what_lies_in_the_working_folder_is_not_imported(tmp_path, monkeypatch):
     (tmp_path / "sympy.py").write_text("raise SystemExit")
     monkeypatch.chdir(tmp_path)

@@ -9,7 +9,7 @@ from distrace.export.forms import examples, writes_as_messages
 from distrace.rejects import Reject
 from distrace.settings import ModelSettings
 from distrace.text.prompts import load_format
-from distrace.training.examples import _example
+from distrace.training.examples import tokenised
 from tiny import tiny_tokenizer
 
 CHAT = (
@@ -47,7 +47,7 @@ def written(tokenizer, settings: ModelSettings, values=ROWS, threads: int = 2) -
 
 def learnt(tokenizer, settings: ModelSettings, row: tuple) -> tuple[list[int], list[int]]:
     """Return the tokens and labels of an example of `finetune`."""
-    example = _example(tokenizer, load_format(settings, tokenizer), 999, (), row)
+    example = tokenised(tokenizer, load_format(settings, tokenizer), 999, (), row)
     return example["input_ids"].tolist(), example["labels"].tolist()
 
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from fractions import Fraction
 from itertools import combinations
 
 import numpy as np
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distrace.measures.answers import answers_by_question, majority_votes, numbers_of_samples, pass_at
+from distrace.measures.answers import answers_by_question, majority_votes, normal_form, numbers_of_samples, pass_at
 
 # Of an answer to "2 + 2": what was extracted, and whether it is right; the right ones are written in two ways.
 ANSWERS = {"4": True, "four": True, "5": False, "6": False, None: False, "?": None}
@@ -28,6 +29,7 @@ def judged(written: list[str | None]) -> list[str | None]:
     return [answer for answer in written if ANSWERS[answer] is not None]
 
 
+@settings(deadline=None)
 @given(SAMPLES)
 def test_the_counts_of_a_question_are_those_of_its_judged_answers(written):
     found = answers_by_question(table(q=written))
@@ -46,6 +48,7 @@ def vote(written: list[str | None]) -> float:
     return sum(answer == "right" for answer in tied) / len(tied) if tied else 0.0
 
 
+@settings(deadline=None)
 @given(SAMPLES)
 def test_the_majority_is_the_most_frequent_answer_and_a_tie_is_shared(written):
     found = answers_by_question(table(q=written))
@@ -65,6 +68,56 @@ def test_right_answers_are_one_answer_however_they_are_written_and_wrong_ones_by
     )
     assert majority_votes(spaced)["majority"].to_list() == [1.0]
     assert majority_votes(spaced.head(4))["majority"].to_list() == [0.5]
+
+
+def test_wrong_numbers_in_several_writings_are_one_answer():
+    answers = pl.DataFrame(
+        {
+            "question_id": ["q"] * 5,
+            "extracted": ["1,000", "1000", "1000.0", "7", "7"],
+            "correct": [False, False, False, True, True],
+        }
+    )
+    assert majority_votes(answers)["majority"].to_list() == [0.0]
+    assert majority_votes(answers.tail(4))["majority"].to_list() == [0.5]
+
+
+NUMBERS = st.fractions(min_value=-(10**7), max_value=10**7, max_denominator=1000)
+
+
+@settings(deadline=None)
+@given(NUMBERS, st.integers(1, 9), st.booleans())
+def test_a_number_has_one_normal_form_however_it_is_written(number, factor, dollar):
+    above, below = number.numerator * factor, number.denominator * factor
+    sign = "-" if above < 0 else ""
+    written = [
+        f"{above}/{below}",
+        rf"{sign}\frac{{{abs(above)}}}{{{below}}}",
+        rf"{sign}\dfrac{{{abs(above)}}}{{{below}}}",
+    ]
+    if below == factor:
+        whole = above // factor
+        written += [str(whole), f"{whole:,}", f"{whole}.00", f"{whole:,}.0", f" {whole}. "]
+    else:
+        number = Fraction(round(number * 100), 100)
+        written = [f"{float(number):.2f}", f"{float(number):,.2f}", f"{float(number):.4f}"]
+    if dollar:
+        written += [f"${text.strip()}" for text in written] + [rf"\${text.strip()}" for text in written]
+    assert {normal_form(text) for text in written} == {str(number)}
+
+
+@settings(deadline=None)
+@given(st.one_of(st.text(), st.from_regex(r"[-+$\\0-9.,/ ]*", fullmatch=True)))
+def test_a_normal_form_is_its_own_and_no_text_breaks_it(text):
+    assert normal_form(normal_form(text)) == normal_form(text)
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("3 1/2", "31/2"), ("1,00", "100"), ("1, 200", "1200"), ("50%", "50"), ("1/0", "0"), ("x/2", "x"), ("1e3", "13")],
+)
+def test_answers_that_are_not_the_same_number_stay_apart(one, other):
+    assert normal_form(one) != normal_form(other)
 
 
 def test_a_question_on_which_no_answer_is_given_has_no_right_majority():

@@ -20,7 +20,7 @@ from distrace.nodes.exported_selection import write_exported_selection
 from distrace.rejects import Reject
 from distrace.settings import ModelSettings
 from distrace.text.prompts import load_format
-from distrace.training.examples import _example
+from distrace.training.examples import tokenised
 from tiny import tiny_model, tiny_tokenizer, write_author
 
 PLAIN = ModelSettings(format="plain")
@@ -136,7 +136,7 @@ def test_trl_trains_a_step_on_the_export_and_on_the_tokens_of_finetune(export, t
     trainer = SFTTrainer(tiny_model(), args=arguments, train_dataset=load_for_trl(export), processing_class=tokenizer)
     form = load_format(PLAIN, tokenizer)
     for row, name in zip(trainer.train_dataset, "ac", strict=True):
-        example = _example(tokenizer, form, 99, (), (name, *TEXTS[name], 0))
+        example = tokenised(tokenizer, form, 99, (), (name, *TEXTS[name], 0))
         assert (row["input_ids"], row["labels"]) == (example["input_ids"].tolist(), example["labels"].tolist())
     assert trainer.train().training_loss > 0
 

@@ -62,7 +62,7 @@ def write_examples(
     """
     form = load_format(settings, tokenizer)
     counts, rejects, first = [0, 0], list[Reject](), 0
-    make = partial(_example, tokenizer, form, max_length, held_out)
+    make = partial(tokenised, tokenizer, form, max_length, held_out)
     with ExitStack() as stack:
         paths = [file, held_out_file(file)] if held_out else [file]
         sinks = [stack.enter_context(pa.ipc.new_stream(str(path), SCHEMA)) for path in paths]
@@ -116,7 +116,7 @@ def pack_examples(file: Path, max_length: int) -> int:
     return len(packed)
 
 
-def _example(
+def tokenised(
     tokenizer: "PreTrainedTokenizerBase",
     form: Format,
     max_length: int,
