@@ -1,4 +1,5 @@
 import math
+import re
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
@@ -356,3 +357,12 @@ def test_the_ratio_of_a_data_set_is_that_of_its_means():
 
 def test_scores_that_cost_no_model_are_those_that_need_nothing():
     assert set(SCORES) - set(ALWAYS) == {"lalp_1", "lalp_4", "ifd", "lark"}
+
+
+def test_the_docs_name_every_score_and_every_ranking_has_those_that_it_says(request):
+    docs = request.config.rootpath / "docs"
+    assert [name for name in SCORES if f"`{name}`" not in (docs / "scores.md").read_text("utf-8")] == []
+    [row] = [line for line in (docs / "artifacts.md").read_text("utf-8").splitlines() if line.startswith("| ranking |")]
+    always, named = row.partition("always ")[2].split("; where the run names them ")
+    assert re.findall(r"`(\w+)`", always) == ALWAYS
+    assert set(re.findall(r"`(\w+)`", named.partition(" and the config's own")[0])) == set(SCORES) - set(ALWAYS)
