@@ -17,7 +17,7 @@ from distrace.errors import BadRow, DistraceError
 from distrace.identity import digest, short_id
 from distrace.parts import part_names
 from distrace.rejects import Reject, kept_and_rejected
-from distrace.rows import Row, raw_rows, read_rows, text_reader
+from distrace.rows import Row, raw_rows, read_rows, text_reader, with_lines
 from distrace.versions import QUESTIONS
 
 
@@ -101,9 +101,8 @@ def write_parts(settings: Questions, cut: Cut, folder: Path, wanted: str | None 
         raise DistraceError(f"{settings.name}: no row is left after the {settings.skip} to skip")
     kept, rejects = _read(rows, settings)
     if not kept:
-        raise DistraceError(
-            f"{settings.name}: none of {len(rows)} rows can be used; row {rejects[0].row}: {rejects[0].reason}"
-        )
+        first = rejects[0]
+        raise DistraceError(f"{settings.name}: none of {len(rows)} rows can be used; row {first.row}: {first.reason}")
     questions, rejected = dict(kept), {reject.row: reject for reject in rejects}
     stretches, made_from = cut.stretches(len(rows)), part_digests(settings, cut)
     paths = [folder / f"{name}.arrow" for name in part_names(len(stretches))]
@@ -138,7 +137,7 @@ def _read(
     if has_solution:
         columns["solution"] = settings.solution or "solution"
     readers = {name: text_reader(column) for name, column in columns.items()}
-    seen: dict[str, int] = {}
+    seen: dict[str, tuple[int, str]] = {}
 
     def read(numbered: tuple[int, Row | BadRow]) -> tuple[int, dict[str, Any]]:
         number, row = numbered
@@ -147,11 +146,14 @@ def _read(
         texts = {name: reader(row) for name, reader in readers.items()}
         question_id = short_id(texts["question"])
         if question_id in seen:
-            raise BadRow(f"the same question as row {seen[question_id]}")
-        seen[question_id] = number
+            first, answer = seen[question_id]
+            other = "" if answer == texts["answer"] else f", with another answer: {texts['answer'][:40]!r}"
+            raise BadRow(f"the same question as row {first}{other}")
+        seen[question_id] = (number, texts["answer"])
         return number, {"question_id": question_id, "solution": None} | texts
 
-    return kept_and_rejected(((row[0], row) for row in rows), read, lambda _: "questions")
+    kept, rejects = kept_and_rejected(((row[0], row) for row in rows), read, lambda _: "questions")
+    return kept, with_lines(rejects, Path(settings.source.get("file") or ""))
 
 
 def _without_length(settings: Questions) -> Mapping[str, Any]:

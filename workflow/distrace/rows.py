@@ -1,7 +1,9 @@
 """Rows of the user's data: read from common file formats, and turned into text by a column's name or a template."""
 
+import dataclasses
 import hashlib
 import json
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,6 +15,7 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from distrace.errors import BadRow, DistraceError
 from distrace.identity import short_id
+from distrace.rejects import Reject
 
 Row = Mapping[str, Any]
 
@@ -53,6 +56,19 @@ def raw_rows(path: Path) -> Iterator[bytes]:
         return
     for row in read_rows(path):
         yield repr(row).encode()
+
+
+def with_lines(rejects: list[Reject], path: Path) -> list[Reject]:
+    """Return the rejects of a file; of JSON Lines, the reasons name the line, from 1, as editors count them."""
+    if path.suffix != ".jsonl" or not rejects:
+        return rejects
+    wanted, lines = {reject.row for reject in rejects}, {}
+    with path.open("rb") as source:
+        filled = (number for number, line in enumerate(source, start=1) if line.strip())
+        for row, number in enumerate(filled):
+            if row in wanted:
+                lines[row] = number
+    return [dataclasses.replace(one, reason=f"line {lines[one.row]}: {one.reason}") for one in rejects]
 
 
 def file_digest(path: Path) -> str:
@@ -100,6 +116,8 @@ def _parsed(line: bytes) -> Row | BadRow:
         return _object(json.loads(line))
     except ValueError as error:
         return BadRow(f"not JSON: {error}")
+    except RecursionError:
+        return BadRow("JSON nested too deeply to be read")
 
 
 def _object(value: object) -> Row | BadRow:
@@ -109,7 +127,7 @@ def _object(value: object) -> Row | BadRow:
 def _array(path: Path) -> list[Any]:
     try:
         values = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DistraceError(f"{path}: not JSON: {error}") from error
     if not isinstance(values, list):
         raise DistraceError(f"{path}: not a JSON array of objects; name it .jsonl if each line holds an object")
@@ -145,6 +163,8 @@ def _text(row: Row, column: str) -> str:
         raise BadRow(f"column {column!r} is null")
     if isinstance(value, list | dict | bytes):
         raise BadRow(f"column {column!r} holds a {type(value).__name__}, not text; a template can make text of it")
+    if isinstance(value, bool) or (isinstance(value, float) and not math.isfinite(value)):
+        raise BadRow(f"column {column!r} holds {value!r}, not text; a template can make text of it")
     return _not_empty(str(value), column)
 
 

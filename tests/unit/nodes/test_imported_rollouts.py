@@ -66,10 +66,34 @@ def test_columns_are_named_and_questions_may_be_templates(imported):
     assert rejects == []
 
 
-def test_responses_to_questions_of_no_part_are_left_out(imported):
-    rows, rejects = imported([*both("x"), {"question": "3+3?", "response": "6"}])
+def test_responses_to_questions_that_are_not_in_the_set_are_rejected_and_near_misses_are_said(imported):
+    rows, rejects = imported([*both("x"), {"question": "3+3?", "response": "6"}, {"question": "1+1? ", "response": "2"}])
     assert len(rows) == 2
-    assert rejects == []
+    assert [(reject["row"], reject["reason"]) for reject in rejects] == [
+        (2, "line 3: its question is not in the set: '3+3?'"),
+        (3, "line 4: its question is not in the set, but is there without the space around it: '1+1? '"),
+    ]
+
+
+@pytest.mark.parametrize("row", [{"question": "3+3?", "response": "6"}, {"q": "1+1?", "response": "2"}, "{"])
+def test_a_file_without_a_row_to_any_question_of_the_set_is_an_error_that_shows_both(imported, row):
+    with pytest.raises(DistraceError, match=r"none of its 1 rows is a response.*line 1: .*begins with '1\+1\?'"):
+        imported([row])
+
+
+def test_a_row_is_named_by_its_line_in_the_file_also_after_blank_lines(imported):
+    _, rejects = imported([*both("x"), "", " ", "{"])
+    assert rejects[0]["reason"].startswith("line 5: not JSON")
+
+
+def test_json_that_is_nested_too_deeply_is_one_reject(imported):
+    _, [reject] = imported([*both("x"), "[" * 100_000])
+    assert reject["reason"] == "line 3: JSON nested too deeply to be read"
+
+
+def test_a_number_beyond_64_bits_stays_in_its_row(imported):
+    rows, rejects = imported([*both("x", weight=2**70), '{"question": "1+1?", "response": "y", "weight": 1e999}'])
+    assert (len(rows), rejects) == (3, [])
 
 
 def test_each_part_gets_the_responses_to_its_questions_in_the_order_of_the_file(tmp_path, monkeypatch):
@@ -85,8 +109,8 @@ def test_each_part_gets_the_responses_to_its_questions_in_the_order_of_the_file(
     texts = [part.read("text")["text"].to_list() for part in parts]
     assert texts == [["response 0", "response 2", "response 4"], ["response 1", "response 3"], []]
     reasons = [[reject["reason"] for reject in rejects_of(part.path)] for part in parts]
-    assert [len(found) for found in reasons] == [1, 1, 2]
-    assert reasons[2][1] == MISSING
+    assert [len(found) for found in reasons] == [1, 0, 1]
+    assert reasons[2] == [MISSING]
     assert list(tmp_path.glob(".import*")) == []
 
 
@@ -116,13 +140,16 @@ def test_a_row_that_cannot_be_used_is_rejected_whole(imported, row, reason):
 
 def test_as_many_reasonings_as_responses_are_needed(imported):
     _, rejects = imported(both(["a", "b"], thought="Hm."), reasoning="thought")
-    assert rejects[0]["reason"] == "2 responses but 1 reasonings"
+    assert rejects[0]["reason"] == "line 1: 2 responses but 1 reasonings"
 
 
-def test_an_empty_response_is_a_response(imported):
-    rows, rejects = imported(both(""))
-    assert [row["text"] for row in rows] == ["", ""]
-    assert rejects == []
+@pytest.mark.parametrize("empty", ["", " \n", ["2", ""]])
+def test_an_empty_response_is_rejected_unless_it_has_reasoning(imported, empty):
+    rows, [reject] = imported([*both("x"), {"question": "1+1?", "response": empty}])
+    assert len(rows) == 2
+    assert reject["reason"] == "line 3: column 'response' holds an empty response"
+    rows, rejects = imported(both("", thought="Hm."), reasoning="thought")
+    assert ([row["text"] for row in rows], rejects) == (["Hm.", "Hm."], [])
 
 
 def test_the_same_content_in_another_file_gives_the_same_rollouts(imported, tmp_path):

@@ -70,10 +70,10 @@ def test_rows_that_cannot_be_used_are_rejected_under_their_number_in_the_source(
     assert answers(out) == ["1", "6"]
     reasons = {reject["row"]: reject["reason"] for reject in rejected(out)}
     assert reasons == {
-        2: "no column 'answer'; the row has ['question']",
-        3: "not a JSON object: '5'",
-        4: "column 'answer' is null",
-        6: "the same question as row 1",
+        2: "line 3: no column 'answer'; the row has ['question']",
+        3: "line 4: not a JSON object: '5'",
+        4: "line 5: column 'answer' is null",
+        6: "line 7: the same question as row 1",
     }
 
 
@@ -113,6 +113,23 @@ def test_a_question_twice_is_rejected_also_across_parts(tmp_path, out):
     assert [reject["row"] for reject in rejected(out)] == [2]
 
 
+def test_a_question_twice_with_another_answer_says_so(tmp_path, out):
+    rows = [{"question": "x", "answer": "1"}, {"question": "x", "answer": "2"}]
+    write_questions(Questions(write_source(tmp_path, rows)), Cut(), out)
+    assert [reject["reason"] for reject in rejected(out)] == [
+        "line 2: the same question as row 0, with another answer: '2'"
+    ]
+
+
+@pytest.mark.parametrize("value", ["true", "NaN", "Infinity", "-Infinity"])
+def test_what_is_neither_text_nor_a_number_is_no_answer(tmp_path, out, value):
+    source = tmp_path / "source.jsonl"
+    source.write_text('{"question": "a", "answer": 3}\n{"question": "b", "answer": ' + value + "}")
+    write_questions(Questions({"file": str(source)}), Cut(), out)
+    assert answers(out) == ["3"]
+    assert "not text" in rejected(out)[0]["reason"]
+
+
 def test_rows_appended_to_the_source_leave_full_parts_as_they_are(tmp_path, out):
     write_questions(Questions(write_source(tmp_path, asked(range(5)))), Cut(part_size=2), out)
     before = [(tmp_path / f"{part}.arrow").stat() for part in range(3)]
@@ -130,7 +147,7 @@ def test_a_source_without_rows_is_an_error(tmp_path, out):
 
 def test_a_source_of_which_no_row_can_be_used_is_an_error_that_says_why(tmp_path, out):
     source = write_source(tmp_path, asked([1, 2]))
-    with pytest.raises(DistraceError, match=r"none of 2 rows can be used; row 0: no column 'problem'"):
+    with pytest.raises(DistraceError, match=r"none of 2 rows can be used; row 0: line 1: no column 'problem'"):
         write_questions(Questions(source, question="problem"), Cut(), out)
     assert not out.exists()
 

@@ -23,9 +23,9 @@ from distrace.artifacts import Artifact, write_with_rejects
 from distrace.errors import BadRow, DistraceError
 from distrace.identity import short_id
 from distrace.models import load_tokenizer, read_card
-from distrace.parts import open_parts, write_list
+from distrace.parts import Parts, open_parts, write_list
 from distrace.rejects import Reject, kept_and_rejected
-from distrace.rows import Row, file_digest, read_rows, refuse_surrogates, text_reader
+from distrace.rows import Row, file_digest, read_rows, refuse_surrogates, text_reader, with_lines
 from distrace.settings import ModelSettings
 from distrace.text.alignment import AlignmentError
 from distrace.text.prompts import align_own, load_format
@@ -34,6 +34,7 @@ from distrace.versions import NODE_VERSIONS
 log = logging.getLogger(__name__)
 
 ROWS_AT_ONCE = 1000
+NOT_ASKED = "its question is not in the set"
 
 
 @dataclass(frozen=True)
@@ -66,9 +67,10 @@ def write_imported(
 ) -> None:
     """Write the responses to each part of the questions beside `out`, and the list of the parts.
 
-    A row that cannot be read is rejected in every part, since nothing says which part it belongs to. A question
-    without a response in the file is rejected, too, and a row whose tokens do not decode to its text in the format of
-    the author's `model_settings`. Raises DistraceError if tokens are imported without `model` and `model_settings`.
+    A row that cannot be read, or whose question is not in the set, is a reject of the first part, since nothing says
+    which part it belongs to. A question without a response in the file is rejected, too, and a row whose tokens do not
+    decode to its text in the format of the author's `model_settings`. Raises DistraceError if no row has a question of
+    the set, or if tokens are imported without `model` and `model_settings`.
     """
     asked = open_parts(questions, kinds.QUESTIONS)
     part_of = {
@@ -85,25 +87,35 @@ def write_imported(
     with TemporaryDirectory(prefix=".import.", dir=out.parent) as folder:
         waiting = [Path(folder, part.path.stem) for part in asked]
         own = _own_tokens(author, settings, model, model_settings)
-        unreadable = _lay_out(settings, own, part_of, waiting)
+        strays, answered = _lay_out(settings, own, part_of, waiting)
+        if not answered:
+            raise DistraceError(_why_none(settings, strays, asked))
         for part, path in zip(asked, waiting, strict=True):
             identity = described | {"questions": part.fingerprint}
-            _write_part(author, part, path, unreadable, identity, out.with_name(part.path.name))
+            _write_part(author, part, path, strays, identity, out.with_name(part.path.name))
+            strays = []  # counted once
     write_list([out.with_name(part.path.name) for part in asked], out)
 
 
 def _lay_out(
     settings: Responses, require_own: Callable[[Response], None], part_of: dict[str, int], waiting: list[Path]
-) -> list[Reject]:
-    """Append the rows with a known question to the file of their part, as JSON Lines; return the rejects."""
-    question_of = text_reader(settings.question)
+) -> tuple[list[Reject], set[str]]:
+    """Append the rows with a known question to the file of their part, as JSON Lines.
 
-    def answer(row: Row | BadRow) -> tuple[str, list[Response]] | None:
+    Returns the rejects, and the questions of the set that the file holds a row for.
+    """
+    question_of = text_reader(settings.question)
+    answered: set[str] = set()
+
+    def answer(row: Row | BadRow) -> tuple[str, list[Response]]:
         if isinstance(row, BadRow):
             raise row
-        question_id = short_id(question_of(row))
+        question = question_of(row)
+        question_id = short_id(question)
         if question_id not in part_of:
-            return None
+            near = short_id(question.strip()) in part_of
+            raise BadRow(f"{NOT_ASKED}{', but is there without the space around it' if near else ''}: {question[:80]!r}")
+        answered.add(question_id)
         responses = _responses(row, settings)
         for response in responses:
             require_own(response)
@@ -115,18 +127,28 @@ def _lay_out(
         found, rejected = kept_and_rejected(some, answer, lambda _: settings.response)
         rejects += rejected
         lines: defaultdict[int, list[str]] = defaultdict(list)
-        for question_id, responses in filter(None, found):
+        for question_id, responses in found:
             lines[part_of[question_id]].append(json.dumps([question_id, responses]) + "\n")
         for number, added in lines.items():
             with waiting[number].open("a", encoding="utf-8") as file:
                 file.writelines(added)
-    return rejects
+    return with_lines(rejects, Path(settings.file)), answered
+
+
+def _why_none(settings: Responses, rejects: list[Reject], asked: Parts) -> str:
+    """Return what to say of a file without a row to any question of the set."""
+    first = f"; the first: {rejects[0].reason}" if rejects else ""
+    [question] = next(iter(asked)).read("question")["question"].head(1).to_list() or [""]
+    return (
+        f"{settings.file}: none of its {len(rejects)} rows is a response to a question of {asked.path}{first}; "
+        f"that set begins with {question[:80]!r}"
+    )
 
 
 def _write_part(
-    author: str, asked: Artifact, waiting: Path, unreadable: list[Reject], identity: dict[str, Any], out: Path
+    author: str, asked: Artifact, waiting: Path, strays: list[Reject], identity: dict[str, Any], out: Path
 ) -> None:
-    """Write the responses that wait for a part, with the rejects of the file and those of questions without any."""
+    """Write the responses that wait for a part, with the `strays` of the file and the questions without any."""
     samples: Counter[str] = Counter()
     rows = []
     for line in waiting.open(encoding="utf-8") if waiting.is_file() else ():
@@ -135,7 +157,7 @@ def _write_part(
             rows.append(_rollout(author, question_id, samples[question_id], response))
             samples[question_id] += 1
     wanted = asked.read("question_id")["question_id"]
-    rejects = unreadable + [
+    rejects = strays + [
         Reject(question_id, row, "no response to this question in the file")
         for row, question_id in enumerate(wanted)
         if not samples[question_id]
@@ -183,6 +205,8 @@ def _responses(row: Row, settings: Responses) -> list[Response]:
     reasonings = _as_list(row, settings.reasoning) if settings.reasoning else [""] * len(texts)
     if len(reasonings) != len(texts):
         raise BadRow(f"{len(texts)} responses but {len(reasonings)} reasonings")
+    if not all((reasoning + text).strip() for reasoning, text in zip(reasonings, texts, strict=True)):
+        raise BadRow(f"column {settings.response!r} holds an empty response")
     tokens = _numbers(row, settings, settings.token_ids, len(texts))
     logprobs = _numbers(row, settings, settings.logprobs, len(texts))
     for ids, values in zip(tokens, logprobs, strict=True):
