@@ -8,12 +8,20 @@ from pathlib import Path
 import polars as pl
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, rejects_path, write
+from distrace.artifacts import open_artifact, rejects_path, write_rejects
+from distrace.artifacts import write as write_artifact
 from distrace.identity import short_id
 from distrace.nodes.sentences import write_sentences
 from distrace.parts import part_names, write_list
 
 Token = tuple[int, int, float]  # first character, character after the last, natural log-prob
+
+
+def write(path: Path, kind: kinds.Kind, rows: object, identity: Mapping) -> str:
+    """Write an artifact and, if its kind has rejects, none of them."""
+    if kind.has_rejects:
+        write_rejects(path, [], {})
+    return write_artifact(path, kind, rows, identity)
 
 
 def rejects_of(path: Path) -> list[dict]:

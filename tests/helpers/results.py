@@ -7,9 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from builders import write_grades, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
+from builders import write, write_grades, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
 from distrace import kinds
-from distrace.artifacts import write
 from distrace.measures.labels import Thresholds
 from distrace.nodes.evidence import write_evidence
 from distrace.nodes.float32_check import write_float32_check

@@ -257,9 +257,16 @@ def test_an_artifact_is_written_if_it_and_its_rejects_are_there_as_they_would_be
     assert is_written({"part": 1}) is not with_rejects
 
 
-def test_reasons_are_counted_and_an_artifact_without_rejects_has_none(path):
-    write(path, kinds.QUESTIONS, [], {})
+def test_reasons_are_counted_and_an_artifact_of_a_kind_without_rejects_has_none(path):
+    write(path, kinds.GRADES, [], {})
     assert reasons_of(path) == {}
     rejects = [Reject("x", row, reason) for row, reason in enumerate(["long", "short", "long"])]
-    write_with_rejects(path, kinds.GRADES, [], rejects, {}, rows_in=3)
+    write_with_rejects(path, kinds.QUESTIONS, [], rejects, {}, rows_in=3)
     assert reasons_of(path) == {"long": 2, "short": 1}
+
+
+def test_rejects_that_are_gone_are_an_error_and_not_counted_as_none(path):
+    write_with_rejects(path, kinds.QUESTIONS, [], [Reject("x", 0, "long")], {}, rows_in=1)
+    rejects_path(path).unlink()
+    with pytest.raises(DistraceError, match=r"rejects\.arrow: gone, .*delete .*\.arrow and run again"):
+        reasons_of(path)

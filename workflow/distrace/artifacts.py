@@ -153,9 +153,15 @@ def rejects_path(path: Path) -> Path:
 
 
 def reasons_of(path: Path) -> dict[str, int]:
-    """Return how often each reason is given in the rejects of the artifact at `path`; none if it has no rejects."""
+    """Return how often each reason is given in the rejects of the artifact at `path`; none if its kind has no rejects.
+
+    Raises DistraceError if its kind has rejects and they are gone.
+    """
     rejects = rejects_path(path)
+    kind = kinds.KINDS.get(open_artifact(path).kind)
     if not rejects.is_file():
+        if kind and kind.has_rejects:
+            raise DistraceError(f"{rejects}: gone, so that nobody can count them; delete {path} and run again")
         return {}
     return dict(Counter(open_artifact(rejects, kinds.REJECTS).read("reason")["reason"]))
 

@@ -15,23 +15,28 @@ _FLAG = pa.bool_()
 
 @dataclass(frozen=True)
 class Kind:
-    """A kind of artifact; a file may hold further columns after those of `schema`."""
+    """A kind of artifact; a file may hold further columns after those of `schema`.
+
+    Beside one that has rejects lies always a file with them, if only an empty one.
+    """
 
     name: str
     schema: pa.Schema
+    has_rejects: bool
 
 
-def _kind(name: str, **columns: pa.DataType) -> Kind:
-    return Kind(name, pa.schema(list(columns.items())))
+def _kind(name: str, has_rejects: bool = False, **columns: pa.DataType) -> Kind:
+    return Kind(name, pa.schema(list(columns.items())), has_rejects)
 
 
 def _list(of: pa.DataType) -> pa.DataType:
     return pa.large_list(of)
 
 
-QUESTIONS = _kind("questions", question_id=_TEXT, question=_TEXT, answer=_TEXT, solution=_TEXT)
+QUESTIONS = _kind("questions", has_rejects=True, question_id=_TEXT, question=_TEXT, answer=_TEXT, solution=_TEXT)
 ROLLOUTS = _kind(
     "rollouts",
+    has_rejects=True,
     rollout_id=_TEXT,
     question_id=_TEXT,
     sample=_INT,
@@ -45,6 +50,7 @@ GRADES = _kind("grades", rollout_id=_TEXT, question_id=_TEXT, extracted=_TEXT, c
 SENTENCES = _kind("sentences", rollout_id=_TEXT, sentence=_INT, start=_INT, end=_INT)
 LOGPROBS = _kind(
     "logprobs",
+    has_rejects=True,
     rollout_id=_TEXT,
     token_ids=_list(_INT),
     starts=_list(_INT),
@@ -54,6 +60,7 @@ LOGPROBS = _kind(
 )
 PROVENANCE = _kind(
     "provenance",
+    has_rejects=True,
     rollout_id=_TEXT,
     sentence=_INT,
     start=_INT,
@@ -68,6 +75,7 @@ PROVENANCE = _kind(
 )
 FLOAT32_CHECK = _kind(
     "float32_check",
+    has_rejects=True,
     rollout_id=_TEXT,
     sentence=_INT,
     start=_INT,
@@ -141,9 +149,12 @@ SENSITIVITY = _kind(
 )
 TRUTH = _kind("truth", rollout_id=_TEXT, sentence=_INT, origin=_TEXT)
 VALIDATION = _kind("validation", alpha=_REAL, beta=_REAL, length=_INT, origin=_TEXT, label=_TEXT, sentences=_INT)
-SEPARATION = _kind("separation", rollout_id=_TEXT, sentence=_INT, origin=_TEXT, p_teacher=_REAL, p_student=_REAL)
+SEPARATION = _kind(
+    "separation", has_rejects=True, rollout_id=_TEXT, sentence=_INT, origin=_TEXT, p_teacher=_REAL, p_student=_REAL
+)
 ATTRIBUTION = _kind(
     "attribution",
+    has_rejects=True,
     rollout_id=_TEXT,
     question_id=_TEXT,
     role=_TEXT,
@@ -152,9 +163,9 @@ ATTRIBUTION = _kind(
     lean=_REAL,
     sentences=_INT,
 )
-RANKING = _kind("ranking", rollout_id=_TEXT, question_id=_TEXT, sample=_INT)
-SELECTION = _kind("selection", rollout_id=_TEXT, question_id=_TEXT, rank=_INT, reason=_TEXT)
-TRAINING = _kind("training", step=_INT, epoch=_REAL, loss=_REAL, learning_rate=_REAL)
+RANKING = _kind("ranking", has_rejects=True, rollout_id=_TEXT, question_id=_TEXT, sample=_INT)
+SELECTION = _kind("selection", has_rejects=True, rollout_id=_TEXT, question_id=_TEXT, rank=_INT, reason=_TEXT)
+TRAINING = _kind("training", has_rejects=True, step=_INT, epoch=_REAL, loss=_REAL, learning_rate=_REAL)
 PARTS = _kind("parts", part=_TEXT, fingerprint=_TEXT, rows=_INT, rejects=_TEXT)
 REJECTS = _kind("rejects", source=_TEXT, row=_INT, reason=_TEXT)
 

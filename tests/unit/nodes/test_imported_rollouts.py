@@ -67,7 +67,9 @@ def test_columns_are_named_and_questions_may_be_templates(imported):
 
 
 def test_responses_to_questions_that_are_not_in_the_set_are_rejected_and_near_misses_are_said(imported):
-    rows, rejects = imported([*both("x"), {"question": "3+3?", "response": "6"}, {"question": "1+1? ", "response": "2"}])
+    rows, rejects = imported(
+        [*both("x"), {"question": "3+3?", "response": "6"}, {"question": "1+1? ", "response": "2"}]
+    )
     assert len(rows) == 2
     assert [(reject["row"], reject["reason"]) for reject in rejects] == [
         (2, "line 3: its question is not in the set: '3+3?'"),

@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 import results
-from builders import write_grades, write_parts, write_questions, write_rollouts
+from builders import write, write_grades, write_parts, write_questions, write_rollouts
 from distrace import kinds
-from distrace.artifacts import write, write_with_rejects
+from distrace.artifacts import write_with_rejects
 from distrace.nodes.report import write_report
 from distrace.pages.evaluation import accuracy, strategy_numbers, trained_by_strategy
 from distrace.plan import Plan, RolloutSet, load_plan, ranking_path, selection_path, training_path

@@ -114,7 +114,9 @@ def _lay_out(
         question_id = short_id(question)
         if question_id not in part_of:
             near = short_id(question.strip()) in part_of
-            raise BadRow(f"{NOT_ASKED}{', but is there without the space around it' if near else ''}: {question[:80]!r}")
+            raise BadRow(
+                f"{NOT_ASKED}{', but is there without the space around it' if near else ''}: {question[:80]!r}"
+            )
         answered.add(question_id)
         responses = _responses(row, settings)
         for response in responses:
