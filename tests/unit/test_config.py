@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from configs import CONFIG, SERVER, config_with
-from distrace.config import SCHEMA
+from distrace.config import SCHEMA, refuse_repeated_keys
 from distrace.engines import ENGINES
 from distrace.errors import DistraceError
 from distrace.measures.scores import SCORES
@@ -408,3 +408,21 @@ def test_every_key_of_the_schema_is_described_and_has_a_default_or_is_required()
 def test_the_configs_of_the_project_are_valid(path, monkeypatch):
     monkeypatch.chdir(path.parent)
     load_plan(yaml.safe_load(path.read_text()))
+
+
+def test_a_key_that_stands_twice_in_one_place_is_an_error_that_names_both_lines(tmp_path):
+    file = tmp_path / "config.yaml"
+    file.write_text("seed: 1\nruns:\n  a: {alpha: 1}\n  b: [{beta: 2, beta: 3}]\nseed: 2\n")
+    with pytest.raises(DistraceError) as raised:
+        refuse_repeated_keys(file)
+    assert str(raised.value).splitlines()[1:] == [
+        "  line 4: the key 'beta' stands in line 4 already",
+        "  line 5: the key 'seed' stands in line 1 already",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "a: &x {k: 1}\nb: {<<: *x, k: 2}\nc: {k: 3}\n"])
+def test_keys_that_stand_once_in_each_place_are_fine(tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_text(text)
+    refuse_repeated_keys(file)

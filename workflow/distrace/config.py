@@ -46,6 +46,27 @@ def complete(config: Config) -> Config:
     return config
 
 
+def refuse_repeated_keys(file: Path) -> None:
+    """Raise DistraceError if a YAML file gives a key twice in one place: a reader keeps the last alone, silently."""
+
+    def visit(node: yaml.Node | None) -> Iterator[str]:
+        if isinstance(node, yaml.SequenceNode):
+            for item in node.value:
+                yield from visit(item)
+        if not isinstance(node, yaml.MappingNode):
+            return
+        first: dict[str, int] = {}
+        for key, value in node.value:
+            line = key.start_mark.line + 1
+            if str(key.value) in first:
+                yield f"line {line}: the key {key.value!r} stands in line {first[key.value]} already"
+            first.setdefault(str(key.value), line)
+            yield from visit(value)
+
+    if lines := list(visit(yaml.compose(file.read_text("utf-8"), yaml.SafeLoader))):
+        raise DistraceError(f"{file} cannot be used:\n" + "\n".join(f"  {line}" for line in lines))
+
+
 def distilled_names(runs: Config) -> dict[str, tuple[str, str, str, int]]:
     """Return run, teacher (or `pooled`), strategy and seed of each model that a run trains, by the model's name."""
     return {

@@ -16,6 +16,7 @@ sys.path.insert(0, PACKAGE_FOLDER)
 
 from distrace import plan as planning
 from distrace import resources as resources_of
+from distrace.config import refuse_repeated_keys
 from distrace.errors import DistraceError
 from distrace.failures import explain
 from distrace.gpus import visible_gpus
@@ -38,6 +39,9 @@ for threshold in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
     environ.setdefault(threshold, str(2**30))
 
 try:
+    for file in map(Path, workflow.configfiles):
+        if file.suffix in (".yaml", ".yml"):
+            refuse_repeated_keys(file)
     plan = planning.load_plan(config)
     parts_of_questions = plan.parts
 except DistraceError as error:

@@ -21,7 +21,7 @@ import logging
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -60,7 +60,7 @@ CHUNK_CHARACTERS = 4_000_000
 
 _PLACES = ("token_ids", "starts", "ends")
 _TOP = [pa.field(name, pa.large_list(pa.float32())) for name in ("top_masses", "top_squares")]
-_WITH_TOP = Kind(kinds.LOGPROBS.name, pa.schema([*kinds.LOGPROBS.schema, *_TOP]))
+_WITH_TOP = replace(kinds.LOGPROBS, schema=pa.schema([*kinds.LOGPROBS.schema, *_TOP]))
 
 
 @dataclass(frozen=True)
