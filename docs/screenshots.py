@@ -2,8 +2,8 @@
 
     python docs/screenshots.py --explorer results/report/explorer.html --name default
 
-It writes docs/images/explorer-NAME.png (and -VIEW for others), in a headless Chromium without a network. `--address` is what stands
-after the # of the page.
+It writes docs/images/explorer-NAME.png, and -VIEW for other views, in a headless Chromium without a network.
+`--address` is what stands after the # of the page.
 """
 
 import argparse

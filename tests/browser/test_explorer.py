@@ -71,7 +71,7 @@ def test_an_export_holds_the_artifact_to_the_last_digit_and_its_fingerprint(page
         open_parts(folder / plan.rollouts_parts("rollouts", trace.rollouts)).read("rollout_id", "text").iter_rows()
     )
     found = json.loads(exported(page, "json"))
-    columns = [name for name in kinds.PROVENANCE.schema.names]
+    columns = list(kinds.PROVENANCE.schema.names)
     assert [{name: row[name] for name in columns} for row in found["rows"]] == artifact.read().to_dicts()
     assert all(row["text"] == texts[row["rollout_id"]][row["start"] : row["end"]] for row in found["rows"])
     assert {row["fingerprint"] for row in found["rows"]} == {artifact.fingerprint}
@@ -130,7 +130,8 @@ def test_the_panel_tells_the_numbers_of_the_sentence_in_focus(page, study):
     panel = page.inner_text("#panel-body")
     assert all(f"{row[f'p_{role}']:.4f}" in panel for role in ("teacher", "student", "distilled"))
     assert row["label"] in panel
-    assert "from alpha" in panel and "from beta" in panel
+    assert "from alpha" in panel
+    assert "from beta" in panel
 
 
 def test_tokens_are_shown_under_each_model_on_demand(page):
@@ -228,7 +229,8 @@ def test_candidates_show_scores_strategies_reasons_and_teacher_sentences(page):
     press(page, "c")
     page.wait_for_selector("#candidates-body table")
     shown = page.inner_text("#candidates-body")
-    assert "teacher_count" in shown and "took it, rank" in shown
+    assert "teacher_count" in shown
+    assert "took it, rank" in shown
     assert page.locator("#candidates-body .sentence[data-label=Teacher]").count() == 1
     page.locator("#candidates-body tbody button").nth(1).click()
     page.wait_for_timeout(150)

@@ -50,7 +50,7 @@ def places(run: list[str], text: str) -> list[tuple[int, int]]:
 
 
 def plain_search(responses: Responses, sentence: str) -> dict:
-    """Return the longest run of a sentence's words that stands in a response, tried from the longest to the shortest."""
+    """Return the longest run of a sentence's words that stands in a response, trying the longest first."""
     texts, mine = list(map("".join, responses)), words(sentence)
     for length in range(len(mine), 0, -1):
         for first in range(len(mine) - length + 1):
@@ -166,7 +166,7 @@ def test_more_distinct_words_than_a_byte_or_two_can_number_are_told_apart():
     many = [str(number) for number in range(70_000)]
     runs = [many[at : at + 3] for at in (0, 127, 2047, 65_535, 69_990)]
     found = found_in([[" ".join(many)]], *map(" ".join, runs))
-    assert [row["source_start"] for row in found] == [len(" ".join(many[: int(run[0])] + [""])) for run in runs]
+    assert [row["source_start"] for row in found] == [len(" ".join([*many[: int(run[0])], ""])) for run in runs]
     assert all(row["whole"] and row["responses"] == 1 for row in found)
 
 

@@ -43,8 +43,8 @@ def write_trace(plan: Plan, number: int, trace: Trace, shown: Shown, chunks: Chu
         chunks.write(f"tokens-{number}-{k}", arrays=_token_arrays(responses))
     if plan.evidence_parts(trace):
         for k, lists in enumerate(by_chunk(_evidence(plan, trace, shown), shown.bounds)):
-            responses = lists.drop("rollout_id").filter(pl.col("words").list.len() > 0).explode(pl.all())
-            chunks.write(f"evidence-{number}-{k}", listed(responses))
+            responses = lists.drop("rollout_id").filter(pl.col("words").list.len() > 0)
+            chunks.write(f"evidence-{number}-{k}", listed(responses.explode(responses.columns)))
     reasons = reasons_in_parts(path)
     return {
         "run": trace.run,
