@@ -73,7 +73,6 @@ def test_after_a_kill_of_snakemake_a_running_job_is_not_run_a_second_time_at_onc
     training = json.loads(sign.read_text())["process"]
     os.kill(training, signal.SIGSTOP)
     try:
-        cluster.run("--unlock")
         second = cluster.start(TEACHER)
         cluster.wait_for_text(log, "another job is writing")
     finally:

@@ -24,6 +24,7 @@ from distrace.identity import canonical_json, digest
 from distrace.rows import file_digest
 from distrace.settings import as_identity
 from distrace.sources import source_digest
+from distrace.stale_lock import hold_folder
 from distrace.versions import NODE_VERSIONS
 
 # Jobs find this Python, though its environment be not activated, and the package beside the rules; an environment of
@@ -46,6 +47,9 @@ try:
     parts_of_questions = plan.parts
 except DistraceError as error:
     raise WorkflowError(str(error))
+
+# Held until this Snakemake ends: where it is free, the lock of one that was killed is taken away.
+HELD = hold_folder(Path(".snakemake")) if workflow.is_main_process and not workflow.dryrun else None
 
 RUNS_HERE = workflow.local_exec and workflow.is_main_process
 GPUS_HERE = len(visible_gpus()) if RUNS_HERE else 0
