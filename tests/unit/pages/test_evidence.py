@@ -42,6 +42,18 @@ def test_the_learned_answer_is_verbatim_and_its_label_says_so(tmp_path, monkeypa
     assert shares["Teacher"]["control"]["mean"] == 0
 
 
+def test_a_label_that_no_sentence_has_is_shown_without_shares(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shared = [(text, results.SHARED) for text in ("One.\n", "Two.\n")]
+    monkeypatch.setattr(results, "TRACED", {name: (*found[:2], shared) for name, found in results.TRACED.items()})
+    plan = results.write_results()
+    numbers = numbers_of(plan)
+    shares = numbers["runs"]["main"]["traces"][0]["evidence"]["shares"]
+    assert (shares["Shared"]["sentences"], shares["Shared"]["control"]["mean"]) == (8, 0)
+    assert shares["Boosted"] == {"sentences": 0} | dict.fromkeys(("words", "training", "control", "difference"))
+    assert "In the training data word for word" in report_page(plan, numbers)
+
+
 def test_the_page_shows_the_table_and_a_model_that_no_run_trained_has_none(plan):
     numbers = numbers_of(plan)
     page = report_page(plan, numbers, report_figures(numbers))
