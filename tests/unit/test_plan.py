@@ -363,8 +363,21 @@ def test_who_reads_all_parts_is_given_one_path_however_many_there_are():
         for author in ("big", "small", trace.rollouts.author)
     ]
     assert len(plan.parts_in(f"results/grades/{rollouts}")) == 5000
-    few = load_plan(config_with("questions/gsm/parts", 12)).report_inputs()
-    assert plan.report_inputs() == few
+    few = load_plan(config_with("questions/gsm/parts", 12))
+    assert plan.report_inputs() == few.report_inputs()
+    assert plan.explorer_inputs() == few.explorer_inputs()
+
+
+def test_the_explorer_reads_what_a_sentence_and_a_candidate_consist_of(plan):
+    inputs = plan.explorer_inputs()
+    assert len(inputs) == len(set(inputs))
+    for trace in plan.traces("main"):
+        logprobs = [plan.logprobs_parts(scorer, trace.rollouts) for scorer in plan.scorers(trace).values()]
+        assert {plan.trace_parts(trace), *logprobs} <= set(inputs)
+    for candidates in plan.all_candidates("main"):
+        scored = [plan.logprobs_parts(scorer, candidates) for scorer in (candidates.author, "small")]
+        assert {plan.sentences_parts(candidates), ranking_path("main", candidates), *scored} <= set(inputs)
+    assert not [path for path in inputs if "/truth/" in path]
 
 
 def test_the_separation_of_a_student_that_is_its_own_teacher_is_read_once():
