@@ -68,7 +68,8 @@ def write_page(plan: Plan, page: Path, max_inline: int = MAX_INLINE) -> None:
     folder = page.with_suffix("")
     page.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=page.parent, prefix=f".{folder.name}.") as temporary:
-        chunks = Chunks(Path(temporary))
+        chunks = Chunks(Path(temporary, folder.name))
+        chunks.folder.mkdir()
         index = write_chunks(plan, chunks)
         is_inline = chunks.total <= max_inline
         size = f"{chunks.total / 1e6:.1f} MB in {len(chunks.size)} chunks"
@@ -76,8 +77,7 @@ def write_page(plan: Plan, page: Path, max_inline: int = MAX_INLINE) -> None:
         text = page_of(index | {"inline": is_inline}, _elements(chunks) if is_inline else "")
         shutil.rmtree(folder, ignore_errors=True)
         if not is_inline:
-            Path(temporary).chmod(0o755)
-            shutil.copytree(temporary, folder)
+            chunks.folder.rename(folder)
     write_text(page, text)
 
 
