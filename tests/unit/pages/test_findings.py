@@ -198,6 +198,24 @@ def test_a_teacher_is_named_only_where_the_test_names_one(teacher, claim):
     assert claim in said(attribution=[{"distilled": "d0", "questions": "test", "attributed_to": teacher}])
 
 
+@pytest.mark.parametrize(
+    ("difference", "claim"),
+    [
+        (0.3, "in 50.0 % (48.0-52.0) of the sentences, more than in the student's own answers (20.0 % (18.0-22.0))."),
+        (-0.3, "of the sentences, fewer than in the student's own answers"),
+        (0.01, "of the sentences, not clearly more or fewer than in the student's own answers"),
+    ],
+)
+def test_what_stands_in_the_training_data_is_set_beside_the_control(difference, claim):
+    shares = {"training": share(0.5), "control": share(0.2), "difference": share(difference)}
+    text = said_of(evidence={"verbatim_words": 8, "shares": {"all": shares}})
+    assert "At least 8 words in a row (or all) stand in the training data " in text
+    assert claim in text
+    nothing = dict.fromkeys(shares)
+    assert "training data" not in said_of(evidence={"verbatim_words": 8, "shares": {"all": nothing}})
+    assert "training data" not in said_of(evidence=None)
+
+
 def test_many_traces_are_counted_and_only_some_are_told():
     text = said(traces=[trace() for _ in range(MOST_TRACES + 2)])
     assert text.count("1,200 sentences") == MOST_TRACES

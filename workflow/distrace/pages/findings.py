@@ -37,6 +37,7 @@ def _trace(trace: Numbers) -> Iterator[Markup]:
     yield from _labels(trace)
     yield from _right_and_wrong(trace)
     yield from _moves(trace)
+    yield from _verbatim(trace.get("evidence"))
 
 
 def world_findings(world: Numbers | None) -> list[Markup]:
@@ -176,6 +177,22 @@ def _moves(trace: Numbers) -> Iterator[Markup]:
         "From half to double of alpha and beta, the share that moves most is {}, by {} points ({} to {}); "
         "cut otherwise, it is {} instead of {}.",
         *(label, f"{points:.1f}", percent(low), percent(high), listed(cut), percent(own["labels"][label]["mean"])),
+    )
+
+
+def _verbatim(evidence: Numbers | None) -> Iterator[Markup]:
+    """Yield how many sentences stand in the training data word for word, beside the control (docs/evidence.md)."""
+    found = evidence["shares"]["all"] if evidence else {"training": None}
+    if not evidence or not found["training"] or not found["control"]:
+        return
+    difference = found["difference"]
+    side = int(difference["low"] > 0) - int(difference["high"] < 0)
+    yield _text(
+        "At least {} words in a row (or all) stand in the training data in {} of the sentences, {} in the student's "
+        "own answers ({}).",
+        *(evidence["verbatim_words"], interval_text(found["training"])),
+        {1: "more than", 0: "not clearly more or fewer than", -1: "fewer than"}[side],
+        interval_text(found["control"]),
     )
 
 
