@@ -182,9 +182,9 @@ def _moves(trace: Numbers) -> Iterator[Markup]:
 
 def _verbatim(evidence: Numbers | None) -> Iterator[Markup]:
     """Yield how many sentences stand in the training data word for word, beside the control (docs/evidence.md)."""
-    found = evidence["shares"]["all"] if evidence else {"training": None}
-    if not evidence or not found["training"] or not found["control"]:
+    if not evidence or not all(evidence["shares"]["all"].get(name) for name in ("training", "control", "difference")):
         return
+    found: Numbers = evidence["shares"]["all"]
     difference = found["difference"]
     side = int(difference["low"] > 0) - int(difference["high"] < 0)
     yield _text(
