@@ -5,7 +5,7 @@ from itertools import accumulate, chain, pairwise
 
 import polars as pl
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from distrace.errors import DistraceError
@@ -50,7 +50,7 @@ def places(run: list[str], text: str) -> list[tuple[int, int]]:
 
 
 def plain_search(responses: Responses, sentence: str) -> dict:
-    """Return the longest run of a sentence's words that stands in a response, trying the longest first."""
+    """Return the longest run of a sentence's words that stands in a response; the longest is tried first."""
     texts, mine = list(map("".join, responses)), words(sentence)
     for length in range(len(mine), 0, -1):
         for first in range(len(mine) - length + 1):
@@ -85,6 +85,7 @@ def similarity(one: str, other: str) -> float:
     return 2 * (both[0] & both[1]).total() / (both[0].total() + both[1].total())
 
 
+@settings(deadline=None)
 @given(RESPONSES, st.lists(SENTENCES | st.just(""), max_size=4))
 @example([["a b a b a b a b a b"]], ["a b a b a", "b a b a b a b a b c", "b b"])
 @example([["a "], ["b "]], ["a b "])
@@ -97,6 +98,7 @@ def test_the_longest_stretch_is_the_one_that_plain_search_finds(responses, sente
     ]
 
 
+@settings(deadline=None)
 @given(RESPONSES, SENTENCES)
 def test_a_similar_sentence_is_given_where_nothing_is_verbatim_and_a_word_in_common(responses, sentence):
     [found] = found_in(responses, sentence)

@@ -86,7 +86,7 @@ def test_the_control_is_what_the_student_answered_itself(learned):
     assert ten[3] == "Ten.\n"
     assert table["control_searched_responses"].unique().to_list() == [2]
     assert table["searched_responses"].unique().to_list() == [2]
-    assert table["searched_words"].unique().to_list() == [13]
+    assert table["searched_words"].unique().to_list() == [14]
 
 
 def test_what_a_model_learned_before_it_is_searched_too_and_a_response_chosen_twice_is_one(learned):
