@@ -11,6 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -190,31 +191,34 @@ def _coded(words: pl.Series, vocabulary: dict[str, int]) -> tuple[NDArray[np.uin
 
 
 def _joined(pieces: list[_Piece], vocabulary: dict[str, int]) -> Index:
-    """Return the index of pieces; their places and numbers are counted on."""
+    """Return the index of pieces, of which none is left; their places and numbers are counted on."""
     if not pieces:
         raise DistraceError("no responses to make an index of")
-    code_before = np.cumsum([0, *(len(piece.code) for piece in pieces)])
-    words_before = np.cumsum([0, *(len(piece.word_starts) for piece in pieces)])
-    responses_before = np.cumsum([0, *(len(piece.responses) for piece in pieces)])
+    sizes = [(len(piece.code), len(piece.word_starts), len(piece.responses)) for piece in pieces]
+    code_before, words_before, responses_before = np.cumsum([(0, 0, 0), *sizes], axis=0).T.tolist()
     code = b"".join(piece.code for piece in pieces)
-    return Index(
+    numbered = [
+        p.sentences.with_columns(pl.col("response") + n) for p, n in zip(pieces, responses_before, strict=False)
+    ]
+    without_suffixes = partial(
+        Index,
         code=code,
-        suffixes=divsufsort(code),
         vocabulary=vocabulary,
         responses=pl.concat([piece.responses for piece in pieces]),
-        response_at=np.concatenate([p.response_at + n for p, n in zip(pieces, code_before, strict=False)]),
-        first_word=np.concatenate([p.first_word + n for p, n in zip(pieces, words_before, strict=False)]),
+        response_at=_counted_on([piece.response_at for piece in pieces], code_before),
+        first_word=_counted_on([piece.first_word for piece in pieces], words_before),
         word_starts=np.concatenate([piece.word_starts for piece in pieces]),
-        sentences=pl.concat(
-            [
-                piece.sentences.with_columns(pl.col("response") + int(n))
-                for piece, n in zip(pieces, responses_before, strict=False)
-            ]
-        ),
-        sentence_at=np.concatenate(
-            [*(p.sentence_at + n for p, n in zip(pieces, code_before, strict=False)), [len(code)]]
-        ),
+        sentences=pl.concat(numbered),
+        sentence_at=np.append(_counted_on([piece.sentence_at for piece in pieces], code_before), len(code)),
     )
+    # Before the suffix array takes its memory, which is more than all the rest.
+    pieces.clear()
+    return without_suffixes(suffixes=divsufsort(code))
+
+
+def _counted_on(places: list[NDArray[np.int64]], before: list[int]) -> NDArray[np.int64]:
+    """Return the places of all pieces, each after so many others that lie before its piece."""
+    return np.concatenate([found + n for found, n in zip(places, before, strict=False)])
 
 
 @dataclass(frozen=True)
