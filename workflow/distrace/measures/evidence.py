@@ -11,7 +11,6 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from functools import partial
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -191,7 +190,7 @@ def _coded(words: pl.Series, vocabulary: dict[str, int]) -> tuple[NDArray[np.uin
 
 
 def _joined(pieces: list[_Piece], vocabulary: dict[str, int]) -> Index:
-    """Return the index of pieces, of which none is left; their places and numbers are counted on."""
+    """Return the index of pieces; their places and numbers are counted on."""
     if not pieces:
         raise DistraceError("no responses to make an index of")
     sizes = [(len(piece.code), len(piece.word_starts), len(piece.responses)) for piece in pieces]
@@ -200,9 +199,9 @@ def _joined(pieces: list[_Piece], vocabulary: dict[str, int]) -> Index:
     numbered = [
         p.sentences.with_columns(pl.col("response") + n) for p, n in zip(pieces, responses_before, strict=False)
     ]
-    without_suffixes = partial(
-        Index,
+    return Index(
         code=code,
+        suffixes=divsufsort(code),
         vocabulary=vocabulary,
         responses=pl.concat([piece.responses for piece in pieces]),
         response_at=_counted_on([piece.response_at for piece in pieces], code_before),
@@ -211,9 +210,6 @@ def _joined(pieces: list[_Piece], vocabulary: dict[str, int]) -> Index:
         sentences=pl.concat(numbered),
         sentence_at=np.append(_counted_on([piece.sentence_at for piece in pieces], code_before), len(code)),
     )
-    # Before the suffix array takes its memory, which is more than all the rest.
-    pieces.clear()
-    return without_suffixes(suffixes=divsufsort(code))
 
 
 def _counted_on(places: list[NDArray[np.int64]], before: list[int]) -> NDArray[np.int64]:
