@@ -68,7 +68,7 @@ LEVELS = (0.0625, 0.125, 0.1875, 0.25, 0.3, 0.5, 0.55, 0.6, 0.75, 0.9)
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory) -> Iterator[tuple[Path, Plan]]:
+def study(tmp_path_factory) -> tuple[Path, Plan]:
     """A folder with results and their explorer, and the plan of its config."""
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
@@ -77,7 +77,7 @@ def study(tmp_path_factory) -> Iterator[tuple[Path, Plan]]:
         patch.setattr(results, "ANSWERS", {f"{n}+{n}? {HOSTILE[n % 10]}": str(2 * n) for n in range(1, 13)})
         plan = results.write_results()
         write_explorer(results.CONFIG, Path("results/report"))
-        yield folder, plan
+    return folder, plan
 
 
 @pytest.fixture

@@ -81,6 +81,7 @@ function jsonOf({ columns, rows, about }) {
 
 async function exportShown(kind) {
   say("collecting what is shown ...");
+  await shown;
   const found = await shownRows();
   const pieces = kind === "csv" ? csvOf(found) : jsonOf(found);
   const type = kind === "csv" ? "text/csv" : "application/json";

@@ -2,6 +2,7 @@
 
 let current = null; // the trace that is open
 let drawn = {}; // the state that was drawn last
+let shown = Promise.resolve(); // when the last `show` has ended
 let turn = 0; // of `show`: what an earlier one still waits for is not drawn any more
 
 const PICKED = ["run", "teacher", "distilled", "questions"];
@@ -11,7 +12,8 @@ const pickedOf = (trace) => ({ ...trace, questions: questionsOf(trace) });
 function update(changes) {
   state = { ...state, ...changes };
   history.replaceState(null, "", addressOf());
-  return show().catch(fail);
+  shown = show().catch(fail);
+  return shown;
 }
 
 async function show() {
@@ -34,10 +36,23 @@ async function show() {
     loadAll(current).catch(fail);
   }
   fillControls();
-  if (drawn.alpha !== state.alpha || drawn.beta !== state.beta) relabel(current);
+  if (drawn.alpha !== state.alpha || drawn.beta !== state.beta) {
+    await showOpenLabels();
+    if (isLate()) return; // while a slider moves, the open response follows it, and all others when it rests
+    relabel(current);
+  }
   await { responses: showResponses, question: showQuestion, candidates: drawCandidates, search: runSearch, keys: drawKeys }[state.view](isLate);
   if (!isLate()) drawn = { ...state };
   drawTotals();
+}
+
+// Label and draw the open response alone, and let the page show it.
+async function showOpenLabels() {
+  if (state.view !== "responses" || open?.trace !== current) return;
+  labelPart(current, open.found.part);
+  markSentences(open);
+  drawStripOf(open);
+  await new Promise((resolve) => setTimeout(resolve));
 }
 
 const showQuestion = () => drawQuestion(current);
