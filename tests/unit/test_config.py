@@ -313,10 +313,16 @@ def test_a_distilled_model_can_begin_the_candidates_of_another_run():
     assert load_plan(config).begun_from("second") == 0.5
 
 
+def test_authors_with_saved_responses_are_models_of_the_config():
+    config = config_with("sampling/answer/responses_of", {"biggest": {"file": "saved.jsonl"}})
+    [found] = mistakes(config)
+    assert found.startswith("sampling.answer.responses_of: no models named 'biggest'")
+
+
 def test_responses_are_begun_or_from_a_file_not_both_and_a_test_is_not_begun():
     begin = {"author": "small", "sampling": "explore"}
     [found] = mistakes(config_with("sampling/mixed", {"begin": begin, "responses": {"file": "theirs.jsonl"}}))
-    assert found == "sampling.mixed.begin: responses from a file are whole; give `begin` or `responses`, not both"
+    assert found.endswith("whole; give `begin`, or `responses` and `responses_of`, not both")
     lines = mistakes(config_with("sampling/answer/begin", begin))
     assert lines == [
         f"runs.{run}.test.sampling: another author begins responses of 'answer'" for run in ("main", "given")

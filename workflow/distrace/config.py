@@ -224,8 +224,7 @@ def _wrong_references(config: Config) -> Complaints:
         yield from _wrong_run(config, f"runs.{name}", run)
         yield from _wrong_scores(config, name, run)
     for name, sampling in config["sampling"].items():
-        if (responses := sampling["responses"]) and responses["logprobs"] and not responses["token_ids"]:
-            yield f"sampling.{name}.responses: `logprobs` need `token_ids`, the tokens that they belong to"
+        yield from _wrong_responses(config, f"sampling.{name}", sampling)
         if sampling["begin"]:
             yield from _wrong_begin(config, name, sampling)
     for name, training in config["training"].items():
@@ -278,14 +277,26 @@ def _starts_of(bases: dict[str, str], name: str) -> set[str]:
     return found
 
 
+def _wrong_responses(config: Config, where: str, sampling: dict[str, Any]) -> Complaints:
+    models = {**config["models"], **distilled_names(config["runs"])}
+    given = {f"{where}.responses_of.{author}": responses for author, responses in sampling["responses_of"].items()}
+    for author in sampling["responses_of"]:
+        yield from _unknown({"models": models}, "models", f"{where}.responses_of", author)
+    if sampling["responses"]:
+        given[f"{where}.responses"] = sampling["responses"]
+    for place, responses in given.items():
+        if responses["logprobs"] and not responses["token_ids"]:
+            yield f"{place}: `logprobs` need `token_ids`, the tokens that they belong to"
+
+
 def _wrong_begin(config: Config, name: str, sampling: dict[str, Any]) -> Complaints:
     where, begin = f"sampling.{name}.begin", sampling["begin"]
     models = {**config["models"], **distilled_names(config["runs"])}
     yield from _unknown({"models": models}, "models", f"{where}.author", begin["author"])
     yield from _unknown(config, "sampling", f"{where}.sampling", begin["sampling"])
     yield from _ready_made(config, f"{where}.sampling", begin["sampling"])
-    if sampling["responses"]:
-        yield f"{where}: responses from a file are whole; give `begin` or `responses`, not both"
+    if sampling["responses"] or sampling["responses_of"]:
+        yield f"{where}: responses from a file are whole; give `begin`, or `responses` and `responses_of`, not both"
     if name in _drawn_first(config, name):
         yield f"{where}: before {begin['author']!r} can begin a response, those of {name!r} itself must be there"
 
@@ -460,7 +471,7 @@ def _wrong_scores(config: Config, name: str, run: dict[str, Any]) -> Complaints:
 
 def _ready_made(config: Config, where: str, sampling: str) -> Complaints:
     if config["sampling"].get(sampling, {}).get("responses"):
-        yield f"{where}: {sampling!r} takes responses from a file, the same for every model"
+        yield f"{where}: {sampling!r} takes responses from one file for every model; name authors in `responses_of`"
 
 
 def _wrong_habit(where: str, pattern: str) -> Complaints:

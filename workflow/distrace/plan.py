@@ -169,13 +169,19 @@ class Plan:
         digests = part_digests(self.questions(questions), self.cut(questions))
         return dict(zip(self.parts[questions], digests, strict=True))
 
-    def is_imported(self, sampling: str) -> bool:
-        """Return whether a sampling takes responses from a file."""
-        return bool(self.config["sampling"][sampling]["responses"])
+    def responses(self, author: str, sampling: str) -> dict[str, Any] | None:
+        """Return which file holds an author's ready-made responses of a sampling; None if its model writes them."""
+        settings = self.config["sampling"][sampling]
+        found: dict[str, Any] | None = settings["responses_of"].get(author) or settings["responses"]
+        return found
 
-    def samplings(self, imported: bool) -> list[str]:
-        """Return the names of the samplings that import responses from a file, or of those that run a model."""
-        return [name for name in self.config["sampling"] if self.is_imported(name) == imported]
+    def is_imported(self, rollouts: RolloutSet) -> bool:
+        """Return whether the responses of a rollout set come from a file."""
+        return self.responses(rollouts.author, rollouts.sampling) is not None
+
+    def imported(self) -> list[tuple[str, str]]:
+        """Return author and sampling of all responses that come from files."""
+        return [(a, s) for s in self.config["sampling"] for a in self.models if self.responses(a, s)]
 
     def sampling(self, name: str) -> Sampling:
         """Return how responses are drawn, with the seed of the config."""
@@ -410,12 +416,12 @@ class Plan:
     def rollouts_parts(self, kind: str, rollouts: RolloutSet) -> str:
         """Return the path of the parts of an artifact of a rollout set: `rollouts`, `grades` or `truth`."""
         folder = f"{RESULTS}/{kind}/{rollouts.folder}"
-        by_part = kind == "rollouts" and not self.is_imported(rollouts.sampling)
+        by_part = kind == "rollouts" and not self.is_imported(rollouts)
         return self._list_or_part(folder) if by_part else f"{folder}/{LIST}"
 
     def written_rollouts(self, rollouts: RolloutSet, part: str) -> str:
         """Return the path of what changes if a part of a rollout set does, and is small: its rejects, or the list."""
-        name = LIST if self.is_imported(rollouts.sampling) else f"{part}.rejects.arrow"
+        name = LIST if self.is_imported(rollouts) else f"{part}.rejects.arrow"
         return f"{RESULTS}/rollouts/{rollouts.folder}/{name}"
 
     def sentences_parts(self, rollouts: RolloutSet) -> str:
@@ -471,7 +477,7 @@ class Plan:
         settings, candidates, equal = self.config["runs"][run], self.candidates(run, teacher), self.equal(run)
         teachers = [rollouts.author for rollouts in self.pools(run)[teacher]]
         source = {key: value for key, value in self.questions(candidates.questions).source.items() if key != "file"}
-        drawn = {} if self.is_imported(candidates.sampling) else asdict(self.sampling(candidates.sampling))
+        drawn = {} if self.is_imported(candidates) else asdict(self.sampling(candidates.sampling))
         return {
             "run": run,
             "strategy": strategy,

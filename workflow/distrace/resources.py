@@ -173,12 +173,13 @@ def _examples(plan: Plan, model: str) -> int | None:
     distilled = plan.distilled[model]
     candidates, pool = plan.candidates(distilled.run, distilled.teacher), plan.pools(distilled.run)[distilled.teacher]
     questions, sampling = _questions(plan, candidates.questions), plan.config["sampling"][candidates.sampling]
+    is_imported = any(map(plan.is_imported, pool))
     strategy = plan.strategy(distilled.strategy)
     if strategy.length_matched_to:
         strategy = plan.strategy(strategy.length_matched_to)
     if strategy.responses:
         return strategy.responses
-    if questions is None or (strategy.tokens and sampling["responses"]):
+    if questions is None or (strategy.tokens and is_imported):
         return None
     # A budget of tokens may hold all candidates, if they are short.
     return questions * (len(pool) * sampling["samples"] if strategy.tokens else strategy.per_question or 1)
@@ -194,7 +195,7 @@ def _tokens(plan: Plan, rollouts: RolloutSet) -> float | None:
     """Return how many tokens the responses of one part have at most, with their prompts; None if that is not known."""
     sampling = plan.config["sampling"][rollouts.sampling]
     in_part = _questions_in_part(plan, rollouts.questions)
-    if in_part is None or sampling["responses"]:
+    if in_part is None or plan.is_imported(rollouts):
         return None
     return float(in_part * sampling["samples"] * (_response_tokens(plan, rollouts.sampling) + PROMPT_TOKENS))
 

@@ -87,6 +87,17 @@ def names(models):
     return "|".join(map(re.escape, models)) or "(?!)"
 
 
+def imported_authors():
+    """Return a wildcard constraint on an author: that a file holds its responses of the sampling that follows in the path."""
+    pairs = plan.imported()
+    return "|".join(f"{re.escape(a)}(?=/[^/]+/{re.escape(s)}(?:/|$))" for a, s in pairs) or "(?!)"
+
+
+def responses_of(wildcards):
+    """Return which file holds the ready-made responses of a rollout set, and its columns."""
+    return plan.responses(wildcards.author, wildcards.sampling)
+
+
 def as_json(settings):
     return canonical_json(settings if isinstance(settings, dict) else asdict(settings))
 
@@ -413,6 +424,6 @@ def selection_options(wildcards):
 
 def author_of_tokens(wildcards):
     """Return the option of a job that imports tokens: their author's settings."""
-    if not plan.config["sampling"][wildcards.sampling]["responses"]["token_ids"]:
+    if not responses_of(wildcards)["token_ids"]:
         return ""
     return f"--model-settings {shlex.quote(settings_of(wildcards.author))}"

@@ -15,8 +15,6 @@ rule rollouts:
         rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
     log:
         f"logs/rollouts/{ROLLOUT_PART}.log",
-    wildcard_constraints:
-        sampling=names(plan.samplings(imported=False)),
     conda:
         engine_environment("author")
     threads: of_model("author", "threads")
@@ -37,7 +35,7 @@ rule rollouts:
 
 rule imported_rollouts:
     input:
-        responses=lambda w: plan.config["sampling"][w.sampling]["responses"]["file"],
+        responses=lambda w: responses_of(w)["file"],
         model=lambda w: planning.model_path(w.author) if author_of_tokens(w) else [],
         questions="results/questions/{questions}/parts.arrow",
     output:
@@ -45,11 +43,11 @@ rule imported_rollouts:
     log:
         f"logs/rollouts/{ROLLOUT_SET}.log",
     wildcard_constraints:
-        sampling=names(plan.samplings(imported=True)),
+        author=imported_authors(),
     conda:
         "../../envs/distrace.yaml"
     params:
-        settings=lambda w: as_json(plan.config["sampling"][w.sampling]["responses"]),
+        settings=lambda w: as_json(responses_of(w)),
         author=author_of_tokens,
         model=lambda w, input: f"--model {input.model}" if input.model else "",
         version=NODE_VERSIONS["rollouts"],
