@@ -174,7 +174,7 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         ("questions/test/grader", {"pattern": "is .*"}, "questions.test.grader.pattern: 'is .*' has no group"),
         ("questions/test/grader", {"pattern": "("}, "questions.test.grader.pattern: '(' is no regular expression"),
         ("runs/main/habits", {"open": "("}, "runs.main.habits.open: '(' is no regular expression"),
-        ("sampling/answer/responses", {"file": "x.jsonl"}, "'answer' takes responses from a file, the same for every"),
+        ("sampling/answer/responses", {"file": "x.jsonl"}, "'answer' takes responses from one file for every"),
         (
             "sampling/explore/responses",
             {"file": "x.jsonl", "logprobs": "values"},
@@ -282,7 +282,7 @@ def test_models_that_train_each_other_in_a_circle_are_found():
         ({"author": "smal"}, "sampling.mixed.begin.author: no models named 'smal', did you mean 'small'?"),
         ({"author": "main.big.randm.0"}, "did you mean 'main.big.random.0'?"),
         ({"sampling": "answr"}, "sampling.mixed.begin.sampling: no sampling named 'answr', did you mean 'answer'?"),
-        ({"sampling": "theirs"}, "sampling.mixed.begin.sampling: 'theirs' takes responses from a file"),
+        ({"sampling": "theirs"}, "sampling.mixed.begin.sampling: 'theirs' takes responses from one file"),
         ({"sampling": "mixed"}, "before 'small' can begin a response, those of 'mixed' itself must be there"),
         ({"sampling": "round"}, "before 'small' can begin a response, those of 'mixed' itself must be there"),
         ({"from": 1.0}, "sampling.mixed.begin.from: 1.0 is greater than or equal to the maximum of 1"),
