@@ -14,6 +14,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 
 import results
 from distrace.nodes.explorer import write_explorer
+from distrace.nodes.report import write_report
 from distrace.plan import Plan
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -69,13 +70,14 @@ LEVELS = (0.0625, 0.125, 0.1875, 0.25, 0.3, 0.5, 0.55, 0.6, 0.75, 0.9)
 
 @pytest.fixture(scope="session")
 def study(tmp_path_factory) -> tuple[Path, Plan]:
-    """A folder with results and their explorer, and the plan of its config."""
+    """A folder with results, their report and their explorer, and the plan of its config."""
     folder = tmp_path_factory.mktemp("study")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(results, "TRACED", traced())
         patch.setattr(results, "ANSWERS", {f"{n}+{n}? {HOSTILE[n % 10]}": str(2 * n) for n in range(1, 13)})
         plan = results.write_results()
+        write_report(results.CONFIG, Path("results/report"))
         write_explorer(results.CONFIG, Path("results/report"))
     return folder, plan
 

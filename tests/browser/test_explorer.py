@@ -301,7 +301,26 @@ def test_labels_can_be_told_apart_without_colour(page):
 def test_axe_finds_no_serious_issue(page, theme, view):
     go(page, view=view, theme=theme, response="d11", sentence="2", search="step", tokens="1")
     page.wait_for_timeout(300)
+    assert serious_issues(page) == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_issue_in_the_report(page, scheme):
+    page.emulate_media(color_scheme=scheme)
+    page.goto(page.url.replace("explorer.html", "index.html").partition("#")[0])
+    assert serious_issues(page) == []
+    assert page.evaluate("window.hacked") is None
+
+
+def test_a_number_of_the_report_leads_to_its_sentences(page):
+    page.goto(page.url.replace("explorer.html", "index.html").partition("#")[0])
+    page.locator("a[href*='label=Teacher']").first.click()
+    page.wait_for_selector("#text .sentence")
+    assert page.input_value("#label") == "Teacher"
+
+
+def serious_issues(page) -> list[tuple]:
     page.evaluate(AXE.read_text())
-    found = page.evaluate("axe.run()")
-    serious = [issue for issue in found["violations"] if issue["impact"] in ("serious", "critical")]
-    assert [(issue["id"], [node["html"][:200] for node in issue["nodes"]][:3]) for issue in serious] == []
+    found = page.evaluate("axe.run()")["violations"]
+    serious = [issue for issue in found if issue["impact"] in ("serious", "critical")]
+    return [(issue["id"], [node["html"][:200] for node in issue["nodes"]][:3]) for issue in serious]

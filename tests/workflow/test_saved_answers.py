@@ -16,10 +16,10 @@ def test_saved_answers_get_the_labels_that_they_got_when_the_model_wrote_them(co
     folder, place = copy_of_finished, f"{DISTILLED}/test"
     written = open_parts(folder / f"results/rollouts/{place}/answer/parts.arrow", kinds.ROLLOUTS)
     questions = open_parts(folder / "results/questions/test/parts.arrow").read("question_id", "question")
-    rows = written.read("question_id", "text").join(questions, on="question_id").rename({"text": "output"}).to_dicts()
+    rows = written.read("question_id", "text", "token_ids").join(questions, on="question_id").to_dicts()
     (folder / "saved.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     config["sampling"]["saved"] = config["sampling"]["answer"] | {
-        "responses_of": {DISTILLED: {"file": "saved.jsonl", "response": "output"}}
+        "responses_of": {DISTILLED: {"file": "saved.jsonl", "response": "text", "token_ids": "token_ids"}}
     }
     config["runs"]["main"]["test"]["sampling"] = "saved"
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
