@@ -51,7 +51,7 @@ def test_a_label_that_no_sentence_has_is_shown_without_shares(tmp_path, monkeypa
     shares = numbers["runs"]["main"]["traces"][0]["evidence"]["shares"]
     assert (shares["Shared"]["sentences"], shares["Shared"]["control"]["mean"]) == (8, 0)
     assert shares["Boosted"] == {"sentences": 0} | dict.fromkeys(("words", "training", "control", "difference"))
-    assert "In the training data word for word" in report_page(plan, numbers)
+    assert "In the training data word for word" in report_page(plan, numbers, report_figures(numbers))
 
 
 def test_the_page_shows_the_table_and_a_model_that_no_run_trained_has_none(plan):
