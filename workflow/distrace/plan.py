@@ -498,6 +498,7 @@ class Plan:
         paths += [training_path(name) for name in self.distilled]
         traces = [trace for run in self.config["runs"] for trace in self.traces(run)]
         paths += [path(trace) for trace in traces for path in (positions_by_question_path, sensitivity_path)]
+        paths += filter(None, map(self.evidence_parts, traces))
         return list(dict.fromkeys(paths))
 
     def _run_inputs(self, run: str) -> Iterator[str]:
@@ -516,8 +517,6 @@ class Plan:
     def _trace_inputs(self, trace: Trace) -> Iterator[str]:
         yield self.trace_parts(trace)
         yield positions_path(trace)
-        if evidence := self.evidence_parts(trace):
-            yield evidence
         if self.has_truth(trace):
             yield from self.separation_parts(trace)
             yield validation_path(trace)

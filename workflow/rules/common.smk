@@ -8,6 +8,7 @@ from itertools import chain
 from math import inf
 from os import environ
 from pathlib import Path
+from time import time
 
 from snakemake.exceptions import WorkflowError
 
@@ -21,6 +22,7 @@ from distrace.errors import DistraceError
 from distrace.failures import explain
 from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json, digest
+from distrace.pages.closing import say_closing
 from distrace.rows import file_digest
 from distrace.settings import as_identity
 from distrace.sources import source_digest
@@ -51,6 +53,7 @@ except DistraceError as error:
 # Held until this Snakemake ends: where it is free, the lock of one that was killed is taken away.
 HELD = hold_folder(Path(".snakemake")) if workflow.is_main_process and not workflow.dryrun else None
 
+STARTED = time()
 RUNS_HERE = workflow.local_exec and workflow.is_main_process
 GPUS_HERE = len(visible_gpus()) if RUNS_HERE else 0
 # From how many parameters on a model asks for a GPU.

@@ -1,0 +1,56 @@
+"""What a run says at its end: where the report is, its main numbers, and the rows that were rejected."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from distrace.pages.texts import counted, interval_text
+
+Numbers = dict[str, Any]
+
+REPORT = Path("results/report")
+MOST_RUNS = 3
+
+
+def closing_lines(numbers: Numbers) -> Iterator[str]:
+    """Yield the lines that a run ends with, from the numbers of its report."""
+    yield f"the report: {REPORT / 'index.html'}; every sentence in its colour: {REPORT / 'explorer.html'}"
+    for name, run in list(numbers["runs"].items())[:MOST_RUNS]:
+        yield from _of_run(name, run)
+    if numbers["warnings"]:
+        yield f"{counted(len(numbers['warnings']), 'question')} that a reviewer would ask: at the head of the report"
+    yield _rejected(numbers["accounting"])
+
+
+def _of_run(name: str, run: Numbers) -> Iterator[str]:
+    for trace in run["traces"][:1]:
+        shares = ", ".join(f"{label} {interval_text(share)}" for label, share in trace["labels"].items())
+        where = f"{name}, {trace['distilled']} on {trace['questions']}"
+        yield f"{where}: {counted(trace['sentences'], 'sentence')}: {shares}"
+    for questions, models in list(run["accuracy"].items())[:1]:
+        given = {*run["teachers"], run["student"]}
+        distilled = [model for model in models if model not in given and models[model]["mean"] is not None]
+        best = sorted(distilled, key=lambda model: -models[model]["mean"])[:1]
+        told = ", ".join(f"{model} {interval_text(models[model])}" for model in models if model in [*given, *best])
+        yield f"{name}, right answers on {questions}: {told}"
+
+
+def _rejected(accounting: list[Numbers]) -> str:
+    dropped = [row for row in accounting if row["rejected"]]
+    if not dropped:
+        return "no row was rejected"
+    most = max(dropped, key=lambda row: int(row["rejected"]))
+    reason, number = max(most["reasons"].items(), key=lambda item: int(item[1]))
+    rows = counted(sum(row["rejected"] for row in dropped), "row")
+    return (
+        f"{rows} rejected, most of them in {most['artifact']} ({number} times: {reason}); "
+        "the last table of the report counts all, `*.rejects.arrow` beside an artifact name each"
+    )
+
+
+def say_closing(since: float, folder: Path = REPORT) -> None:
+    """Write to stdout the closing lines of a report written after `since` (seconds since the epoch); else nothing."""
+    path = folder / "numbers.json"
+    if path.is_file() and path.stat().st_mtime >= since:
+        print("\n".join(closing_lines(json.loads(path.read_text("utf-8")))))
