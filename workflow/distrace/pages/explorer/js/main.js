@@ -3,6 +3,7 @@
 let current = null; // the trace that is open
 let drawn = {}; // the state that was drawn last
 let shown = Promise.resolve(); // when the last `show` has ended
+let chosenByPage = false; // the open response is the first of the list, nobody has asked for it
 let turn = 0; // of `show`: what an earlier one still waits for is not drawn any more
 
 const PICKED = ["run", "teacher", "distilled", "questions"];
@@ -11,6 +12,7 @@ const pickedOf = (trace) => ({ ...trace, questions: questionsOf(trace) });
 
 function update(changes) {
   state = { ...state, ...changes };
+  if (changes.response) chosenByPage = false;
   history.replaceState(null, "", addressOf());
   shown = show().catch(fail);
   return shown;
@@ -70,7 +72,10 @@ async function showResponses(isLate) {
   if (!sameList && !(await filterList(current))) return;
   if (isLate()) return;
   let row = rowOf(current, state.response);
-  if (row < 0) row = listed[0] ?? 0;
+  if (row < 0) {
+    row = listed[0] ?? 0;
+    chosenByPage = true;
+  }
   if (current.rows === 0) return;
   state.response = current.responses.ids[row];
   const isOpen = open?.row === row && open.trace === current && drawn.math === state.math;
@@ -120,6 +125,7 @@ async function loadAll(trace) {
     redrawn = performance.now();
     say(isLast ? "" : `read ${trace.set.bounds[part + 1].toLocaleString("en")} of ${count(trace.rows, "response")}`);
     await redrawList(trace);
+    if (isLast && chosenByPage && listed.length) update({ response: "" }); // sorted by all labels, another is first
     await new Promise((resolve) => setTimeout(resolve)); // keys and clicks first
   }
 }
