@@ -264,6 +264,38 @@ def test_every_key_has_a_button_and_a_line_on_the_page_of_keys(page):
     assert len(keys) == len(set(keys))
 
 
+def test_every_key_does_what_its_button_does(page):
+    start = {"view": "question", "response": "d11", "sentence": "3", "alpha": "0.2", "beta": "0.3", "find": "step"}
+
+    def outcome(act) -> tuple:
+        for view in (start["view"], "responses"):
+            go(page, **start | {"view": view})
+            page.evaluate("document.activeElement.blur()")
+            if act():
+                page.wait_for_timeout(60)
+                return state(page), page.inner_text("#status")
+        raise AssertionError("no such button in these views")
+
+    def clicked(key: str) -> bool:
+        button = page.locator(f"button[aria-keyshortcuts={json.dumps(key)}]")
+        if not button.is_visible():
+            return False
+        button.click()
+        return True
+
+    def pressed(key: str) -> bool:
+        if not page.locator(f"button[aria-keyshortcuts={json.dumps(key)}]").is_visible():
+            return False
+        page.keyboard.press(key)
+        return True
+
+    keys = page.locator("button[aria-keyshortcuts]").evaluate_all("all => all.map(b => b.ariaKeyShortcuts)")
+    assert len(keys) > 30
+    for key in keys:
+        by_button, by_key = outcome(lambda key=key: clicked(key)), outcome(lambda key=key: pressed(key))
+        assert by_button == by_key, key
+
+
 def test_what_a_model_writes_is_shown_as_text_and_runs_nowhere(page):
     for view in ("responses", "question", "candidates", "search"):
         for math in ("", "1"):
