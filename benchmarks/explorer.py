@@ -194,7 +194,9 @@ def write_study(plan: Plan, responses: int, sentences: int) -> int:
         rows = [
             {"question_id": i, "question": f"Question {i}: how many?", "answer": "7", "solution": None} for i in ids
         ]
-        write(Path(f"results/questions/test/{part}.arrow"), kinds.QUESTIONS, rows, {"part": part})
+        path = Path(f"results/questions/test/{part}.arrow")
+        write_rejects(path, [], {"part": part})
+        write(path, kinds.QUESTIONS, rows, {"part": part})
         for author in ("teacher", "student"):
             write_answers(plan, author, part, ids, 1, ["A short answer. It is 7." for _ in ids])
         bounds, texts = zip(*(response(random, words, weights, sentences) for _ in range(asked * SAMPLES)), strict=True)

@@ -225,6 +225,7 @@ def write_study(folder: Path, options: argparse.Namespace, responses: int) -> No
     starts = np.linspace(0, len(text) - length, responses).astype(int).tolist()
     ids = [f"{number:06}" for number in range(responses)]
     questions = pl.DataFrame({"question_id": ids, "question": [f"What is {n} + 3?" for n in ids]})
+    write_rejects(folder / "questions/0.arrow", [], {})
     asked = write(
         folder / "questions/0.arrow", kinds.QUESTIONS, questions.with_columns(answer=pl.lit("7"), solution=None), {}
     )

@@ -285,6 +285,7 @@ def write_study(plan: Plan, sentences: int) -> None:
     for part in plan.parts["train"]:
         write_part(plan, plan.candidates("main", "teacher"), part, sentences, ("teacher", "student"))
     for name in plan.distilled:
+        write_rejects(Path(training_path(name)), [], {"name": name})
         write(Path(training_path(name)), kinds.TRAINING, [], {"name": name})
 
 
