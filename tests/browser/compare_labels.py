@@ -1,4 +1,4 @@
-"""Compare every label that the explorer of a finished run gives, at five settings, with the rule of the provenance node.
+"""Compare the labels that the explorer of a finished run gives, at five settings, with the provenance rule.
 
     python tests/browser/compare_labels.py --folder .
 
