@@ -11,15 +11,16 @@ from snakemake_runs import new_folder, snakemake
 CONFIG = Path(__file__).parent / "config.yaml"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def config() -> dict:
+    """The config of the finished folder; each test may change its own."""
     return yaml.safe_load(CONFIG.read_text())
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory, config) -> Path:
+def finished(tmp_path_factory) -> Path:
     """A folder in which the workflow has run to its report; tests must not change it."""
-    folder = new_folder(tmp_path_factory.mktemp("workflow") / "finished", config)
+    folder = new_folder(tmp_path_factory.mktemp("workflow") / "finished", yaml.safe_load(CONFIG.read_text()))
     snakemake(folder)
     return folder
 
