@@ -152,18 +152,23 @@ def rejects_path(path: Path) -> Path:
     return Path(path).with_suffix(".rejects.arrow")
 
 
-def reasons_of(path: Path) -> dict[str, int]:
-    """Return how often each reason is given in the rejects of the artifact at `path`; none if its kind has no rejects.
+def read_rejects(path: Path, *columns: str) -> pl.DataFrame:
+    """Return the columns named, or all, of the rejects of the artifact at `path`; no row if its kind has no rejects.
 
     Raises DistraceError if its kind has rejects and they are gone.
     """
     rejects = rejects_path(path)
+    if rejects.is_file():
+        return open_artifact(rejects, kinds.REJECTS).read(*columns)
     kind = kinds.KINDS.get(open_artifact(path).kind)
-    if not rejects.is_file():
-        if kind and kind.has_rejects:
-            raise DistraceError(f"{rejects}: gone, so that nobody can count them; delete {path} and run again")
-        return {}
-    return dict(Counter(open_artifact(rejects, kinds.REJECTS).read("reason")["reason"]))
+    if kind and kind.has_rejects:
+        raise DistraceError(f"{rejects}: gone, so that nobody can count them; delete {path} and run again")
+    return pl.DataFrame(kinds.REJECTS.schema.empty_table()).select(columns or pl.all())
+
+
+def reasons_of(path: Path) -> dict[str, int]:
+    """Return how often each reason is given in the rejects of the artifact at `path`; raises as `read_rejects` does."""
+    return dict(Counter(read_rejects(path, "reason")["reason"]))
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from distrace import command, kinds
-from distrace.artifacts import Artifact, open_artifact, rejects_path, write
+from distrace.artifacts import Artifact, read_rejects, write
 from distrace.measures.labels import ROLES, Thresholds
 from distrace.measures.sensitivity import KEYS, grid_around, labels_at, with_probabilities
 from distrace.parts import fingerprints, open_parts
@@ -73,7 +73,7 @@ _CUT = {"rollout_id": pl.String, "sentence": pl.Int32, "start": pl.Int32, "end":
 
 def _rejected(labelled: Artifact) -> pl.DataFrame:
     """Return a row without probabilities for each sentence that was rejected when the part was labelled."""
-    rejects = open_artifact(rejects_path(labelled.path), kinds.REJECTS).read("source")
+    rejects = read_rejects(labelled.path, "source")
     nothing = [pl.lit(None, pl.Float64).alias(name) for name in _PROBABILITIES]
     return rejects.select(pl.col("source").alias("rollout_id"), *nothing)
 

@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, rejects_path
+from distrace.artifacts import open_artifact, read_rejects
 from distrace.measures.agreement import overlaps, rank_correlations, without_doubles
 from distrace.measures.answers import answers_by_question, numbers_of_samples, pass_at
 from distrace.measures.comparisons import LEVEL, Comparison, compared, interval, letters, resampled_means
@@ -200,8 +200,7 @@ def _selected(plan: Plan, run: str, teacher: str, strategy: str) -> pl.DataFrame
 
 
 def _rejected(path: str) -> list[str]:
-    rejects = rejects_path(Path(path))
-    return open_artifact(rejects, kinds.REJECTS).read("source")["source"].to_list() if rejects.is_file() else []
+    return read_rejects(Path(path), "source")["source"].to_list()
 
 
 def _epochs(training: Training, model: Distilled) -> float:

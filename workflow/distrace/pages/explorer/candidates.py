@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from distrace import kinds
-from distrace.artifacts import open_artifact, rejects_path
+from distrace.artifacts import open_artifact, read_rejects
 from distrace.measures.probabilities import with_probability
 from distrace.pages.explorer.chunks import Chunks, by_chunk, flat, listed
 from distrace.pages.explorer.responses import Shown
@@ -110,20 +110,12 @@ def _chosen(plan: Plan, pool: Pool, strategy: str, places: pl.DataFrame) -> pl.D
 
 def _rejects(plan: Plan, run: str, shown: Shown, asked: pl.Series) -> Iterator[dict[str, str]]:
     """Yield what was set aside of the questions shown: responses that were not written, or not ranked."""
-    sources = {*asked, *pl.concat(shown.parts)["rollout_id"]}
+    sources = [*asked, *pl.concat(shown.parts)["rollout_id"]]
     written = open_parts(plan.rollouts_parts("rollouts", shown.rollouts), kinds.ROLLOUTS)
-    for part, _ in zip(written, shown.parts, strict=False):
-        yield from _read_rejects(part.path, sources)
-    yield from _read_rejects(ranking_path(run, shown.rollouts), sources)
-
-
-def _read_rejects(path: str | Path, sources: set[str]) -> Iterator[dict[str, str]]:
-    beside = rejects_path(Path(path))
-    if not beside.is_file():
-        return
-    for source, reason in open_artifact(beside, kinds.REJECTS).read("source", "reason").iter_rows():
-        if source in sources:
-            yield {"source": source, "reason": reason}
+    paths = [part.path for part, _ in zip(written, shown.parts, strict=False)]
+    for path in (*paths, Path(ranking_path(run, shown.rollouts))):
+        rejects = read_rejects(path, "source", "reason")
+        yield from rejects.filter(pl.col("source").is_in(sources)).iter_rows(named=True)
 
 
 def _leans(plan: Plan, run: str, shown: Shown) -> Iterator[pl.DataFrame]:
