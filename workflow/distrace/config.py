@@ -277,11 +277,15 @@ def _starts_of(bases: dict[str, str], name: str) -> set[str]:
     return found
 
 
+def _with_trained(config: Config) -> Config:
+    """Return all `models`: those of the config, and those that its runs train."""
+    return {"models": {**config["models"], **distilled_names(config["runs"])}}
+
+
 def _wrong_responses(config: Config, where: str, sampling: dict[str, Any]) -> Complaints:
-    models = {**config["models"], **distilled_names(config["runs"])}
     given = {f"{where}.responses_of.{author}": responses for author, responses in sampling["responses_of"].items()}
     for author in sampling["responses_of"]:
-        yield from _unknown({"models": models}, "models", f"{where}.responses_of", author)
+        yield from _unknown(_with_trained(config), "models", f"{where}.responses_of", author)
     if sampling["responses"]:
         given[f"{where}.responses"] = sampling["responses"]
     for place, responses in given.items():
@@ -291,8 +295,7 @@ def _wrong_responses(config: Config, where: str, sampling: dict[str, Any]) -> Co
 
 def _wrong_begin(config: Config, name: str, sampling: dict[str, Any]) -> Complaints:
     where, begin = f"sampling.{name}.begin", sampling["begin"]
-    models = {**config["models"], **distilled_names(config["runs"])}
-    yield from _unknown({"models": models}, "models", f"{where}.author", begin["author"])
+    yield from _unknown(_with_trained(config), "models", f"{where}.author", begin["author"])
     yield from _unknown(config, "sampling", f"{where}.sampling", begin["sampling"])
     yield from _ready_made(config, f"{where}.sampling", begin["sampling"])
     if sampling["responses"] or sampling["responses_of"]:
@@ -431,8 +434,7 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
         if strategy not in run["strategies"]:
             yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
     if run["distilled"]:
-        models = {**config["models"], **distilled_names(config["runs"])}
-        yield from _unknown({"models": models}, "models", f"{where}.distilled", run["distilled"])
+        yield from _unknown(_with_trained(config), "models", f"{where}.distilled", run["distilled"])
         for key in [key for key in ("pooled", "equal") if run[key]]:
             yield f"{where}: `{key}` is about selections, and a run with a `distilled` model selects nothing"
         return

@@ -211,13 +211,16 @@ class Plan:
             return base_name(self.config["runs"][model.run], model.teacher, model.strategy, model.seed)
         return str(self.config["models"][name]["source"]["finetune"]["base"])
 
+    def line_of(self, name: str) -> list[str]:
+        """Return a model, the one that it was trained from, and so on to the first."""
+        line = [name]
+        while line[-1] in self.distilled or self.config["models"][line[-1]]["source"]["finetune"]:
+            line.append(self.base_of(line[-1]))
+        return line
+
     def selections_behind(self, name: str) -> list[Distilled]:
         """Return what a distilled model learned from, by the models that learned it: itself, its start, and so on."""
-        found = []
-        while name in self.distilled:
-            found.append(self.distilled[name])
-            name = self.base_of(name)
-        return found
+        return [self.distilled[model] for model in self.line_of(name) if model in self.distilled]
 
     def training(self, name: str) -> Training:
         """Return how a model is fine-tuned; the seed of a distilled model is added to the config's."""

@@ -173,13 +173,12 @@ def _examples(plan: Plan, model: str) -> int | None:
     distilled = plan.distilled[model]
     candidates, pool = plan.candidates(distilled.run, distilled.teacher), plan.pools(distilled.run)[distilled.teacher]
     questions, sampling = _questions(plan, candidates.questions), plan.config["sampling"][candidates.sampling]
-    is_imported = any(map(plan.is_imported, pool))
     strategy = plan.strategy(distilled.strategy)
     if strategy.length_matched_to:
         strategy = plan.strategy(strategy.length_matched_to)
     if strategy.responses:
         return strategy.responses
-    if questions is None or (strategy.tokens and is_imported):
+    if questions is None or (strategy.tokens and any(map(plan.is_imported, pool))):
         return None
     # A budget of tokens may hold all candidates, if they are short.
     return questions * (len(pool) * sampling["samples"] if strategy.tokens else strategy.per_question or 1)

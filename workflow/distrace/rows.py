@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -62,12 +63,10 @@ def with_lines(rejects: list[Reject], path: Path) -> list[Reject]:
     """Return the rejects of a file; of JSON Lines, the reasons name the line, from 1, as editors count them."""
     if path.suffix != ".jsonl" or not rejects:
         return rejects
-    wanted, lines = {reject.row for reject in rejects}, {}
+    last = max(reject.row for reject in rejects)
     with path.open("rb") as source:
         filled = (number for number, line in enumerate(source, start=1) if line.strip())
-        for row, number in enumerate(filled):
-            if row in wanted:
-                lines[row] = number
+        lines = list(islice(filled, last + 1))
     return [dataclasses.replace(one, reason=f"line {lines[one.row]}: {one.reason}") for one in rejects]
 
 

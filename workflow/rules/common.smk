@@ -42,7 +42,7 @@ for threshold in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
     environ.setdefault(threshold, str(2**30))
 
 try:
-    for file in map(Path, workflow.configfiles):
+    for file in map(Path, workflow.configfiles if workflow.is_main_process else []):
         if file.suffix in (".yaml", ".yml"):
             refuse_repeated_keys(file)
     plan = planning.load_plan(config)

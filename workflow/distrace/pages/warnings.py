@@ -88,7 +88,7 @@ def _families(plan: Plan, run: str) -> Iterator[Numbers]:
 
 def family(plan: Plan, teacher: str, student: str) -> str | None:
     """Return why teacher and student are of one family as far as the config tells; None if it does not."""
-    teachers, students = _line(plan, teacher), _line(plan, student)
+    teachers, students = plan.line_of(teacher), plan.line_of(student)
     if teacher == student:
         return f"{teacher} is both"
     if student in teachers:
@@ -105,14 +105,6 @@ def family(plan: Plan, teacher: str, student: str) -> str | None:
     if one["hub"] and other["hub"] and _series(one["hub"]) == _series(other["hub"]):
         return f"{one['hub']} and {other['hub']} are of one series"
     return None
-
-
-def _line(plan: Plan, model: str) -> list[str]:
-    """Return a model, the one that it was trained from, and so on to the first."""
-    line = [model]
-    while line[-1] in plan.distilled or plan.config["models"][line[-1]]["source"]["finetune"]:
-        line.append(plan.base_of(line[-1]))
-    return line
 
 
 def _tokenizer(fresh: Numbers) -> tuple[Any, ...]:
