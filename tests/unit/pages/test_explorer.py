@@ -17,7 +17,7 @@ from distrace.errors import DistraceError
 from distrace.measures.labels import LABELS
 from distrace.pages import explorer
 from distrace.pages.explorer import SCRIPTS, STYLES, in_element, page_of, script_of, style_of, write_page
-from distrace.pages.figures import COLOURS
+from distrace.pages.texts import LETTERS
 
 FOLDER = Path(explorer.__file__).parent
 EVIL = "</script><script>alert(1)</script><!-- <script> \u2028 \u2029 ]]> {{ 7 * 7 }} \u202e \x1b[31m"
@@ -102,7 +102,7 @@ def test_the_index_says_what_the_study_consists_of(plan):
     write_page(plan, Path("index/explorer.html"))
     index, _ = explored.read(Path("index/explorer.html"))
     assert (index["version"], index["seed"]) == (__version__, 0)
-    assert index["labels"] == [{"name": label, "colour": COLOURS[label]} for label in LABELS]
+    assert index["labels"] == [{"name": label, "letter": LETTERS[label]} for label in LABELS]
     assert index["runs"] == [{"name": "main", "student": "student", "teachers": ["teacher"], "strategies": ["longest"]}]
     [trace] = index["traces"]
     [planned] = plan.traces("main")

@@ -1,13 +1,13 @@
 from distrace.measures.labels import LABELS
 from distrace.pages.figures import (
     COLOURS,
-    LETTERS,
     MIN_RESPONSES,
     as_svg,
     curve_figure,
     rows_of,
     sensitivity_figure,
 )
+from distrace.pages.texts import LETTERS
 
 
 def curve(*responses: int, share: float = 0.5) -> dict:

@@ -10,9 +10,9 @@ from distrace.identity import short_id
 from distrace.measures.labels import LABELS
 from distrace.measures.positions import SECTIONS
 from distrace.pages.figure_files import report_figures
-from distrace.pages.figures import LETTERS
 from distrace.pages.numbers import numbers_of
 from distrace.pages.report import report_page
+from distrace.pages.texts import LETTERS
 
 
 @pytest.fixture(scope="module")

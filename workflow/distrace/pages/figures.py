@@ -12,7 +12,6 @@ from distrace.measures.positions import SENTENCE
 
 # Colours for the colour-blind (Okabe and Ito); a label has the same one in every figure and text.
 COLOURS = dict(zip(LABELS, ("#D55E00", "#0072B2", "#8A8A8A", "#CC79A7"), strict=True))
-LETTERS = dict(zip(LABELS, "TS=+", strict=True))  # beside the colour, for who cannot tell colours apart
 _INK = "currentColor"
 # Also readable where the page is dark.
 _THEME = {

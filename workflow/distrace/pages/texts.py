@@ -7,7 +7,10 @@ from urllib.parse import quote, urlencode
 
 from markupsafe import Markup
 
+from distrace.measures.labels import LABELS
+
 EXPLORER = "explorer.html"  # beside the report
+LETTERS = dict(zip(LABELS, "TS=+", strict=True))  # beside a label's colour, for who cannot tell colours apart
 
 
 def interval_text(interval: dict[str, Any] | None) -> str:

@@ -26,7 +26,7 @@ from distrace.pages.explorer.candidates import shown_pools, write_candidates
 from distrace.pages.explorer.chunks import MAX_INLINE, Chunks
 from distrace.pages.explorer.responses import shown_questions, write_questions, write_responses
 from distrace.pages.explorer.traces import write_trace
-from distrace.pages.figures import COLOURS
+from distrace.pages.texts import LETTERS
 from distrace.plan import Plan
 
 log = logging.getLogger(__name__)
@@ -90,7 +90,7 @@ def write_chunks(plan: Plan, chunks: Chunks) -> dict[str, Any]:
     index: dict[str, Any] = {
         "version": __version__,
         "seed": plan.config["seed"],
-        "labels": [{"name": label, "colour": COLOURS[label]} for label in LABELS],
+        "labels": [{"name": label, "letter": LETTERS[label]} for label in LABELS],
         "origins": list(ORIGINS),
         "runs": [
             {"name": run, **{key: settings[key] for key in ("student", "teachers", "strategies")}}

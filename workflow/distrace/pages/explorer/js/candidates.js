@@ -2,9 +2,7 @@
 
 const poolName = (pool) => `${pool.run}/${pool.teacher}`;
 
-// Return, for each candidate held here that is loaded, the name of its pool.
-let places = new Map();
-const candidatePlaces = () => places;
+const candidatePools = new Map(); // of each candidate held here, the name of its pool
 
 async function openPool() {
   const number = Math.max(INDEX.candidates.findIndex((pool) => poolName(pool) === state.pool), 0);
@@ -24,7 +22,7 @@ async function readPlaces() {
     const { values } = await loadChunk(`candidates-${number}`);
     const sets = await Promise.all(about.rollouts.map((set) => loadChunk(`responses-${set}`)));
     const ids = new Map(about.rollouts.map((set, i) => [set, sets[i].values.ids]));
-    values.row.forEach((row, i) => places.set(ids.get(values.set[i])[row], poolName(about)));
+    values.row.forEach((row, i) => candidatePools.set(ids.get(values.set[i])[row], poolName(about)));
   }
 }
 

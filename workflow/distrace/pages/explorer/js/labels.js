@@ -1,7 +1,7 @@
 // The label rule, the same as in measures/labels.py (arXiv 2512.20908, section 3), and how near a label is to another.
 
 const LABELS = INDEX.labels.map((label) => label.name);
-const LETTERS = { Teacher: "T", Student: "S", Shared: "=", Boosted: "+" };
+const LETTERS = Object.fromEntries(INDEX.labels.map((label) => [label.name, label.letter]));
 const [TEACHER, STUDENT, SHARED, BOOSTED] = ["Teacher", "Student", "Shared", "Boosted"].map((l) => LABELS.indexOf(l));
 const ROLES = ["teacher", "student", "distilled"];
 

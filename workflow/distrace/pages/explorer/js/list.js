@@ -83,10 +83,12 @@ function compile(pattern) {
   }
 }
 
-function drawList(trace) {
+// Draw the list; with `follow`, bring the chosen row into view first.
+function drawList(trace, follow = false) {
   const list = byId("list");
   byId("list-count").textContent = `${listed.length.toLocaleString("en")} of ${count(trace.rows, "response")}`;
   list.firstElementChild.style.height = `${listed.length * ROW_HEIGHT}px`;
+  if (follow) scrollToChosen(trace);
   drawRows(trace);
 }
 

@@ -18,7 +18,8 @@ function update(changes) {
   return shown;
 }
 
-async function show() {
+// Draw what the state says; what labels and colours alone change only if they did, or if it has to be `repainted`.
+async function show(repainted = false) {
   const mine = ++turn;
   const isLate = () => mine !== turn;
   byId("trouble").hidden = true;
@@ -38,14 +39,16 @@ async function show() {
     loadAll(current).catch(fail);
   }
   fillControls();
-  if (drawn.alpha !== state.alpha || drawn.beta !== state.beta) {
+  const isMoved = drawn.alpha !== state.alpha || drawn.beta !== state.beta;
+  const isRecoloured = repainted || drawn.theme !== state.theme;
+  if (isMoved) {
     await showOpenLabels();
     if (isLate()) return; // while a slider moves, the open response follows it, and all others when it rests
     relabel(current);
   }
   await { responses: showResponses, question: showQuestion, candidates: drawCandidates, search: runSearch, keys: drawKeys }[state.view](isLate);
   if (!isLate()) drawn = { ...state };
-  drawTotals();
+  if (isMoved || isRecoloured) drawTotals();
 }
 
 // Label and draw the open response alone, and let the page show it.
@@ -87,9 +90,7 @@ async function showResponses(isLate) {
     drawResponse();
   }
   drawStripOf(open);
-  drawList(current);
-  if (drawn.response !== state.response || !sameList) scrollToChosen(current);
-  drawRows(current);
+  drawList(current, drawn.response !== state.response || !sameList);
   await drawPanel(open);
 }
 
@@ -214,12 +215,12 @@ function listen() {
   byId("list").addEventListener("keydown", onListKey);
   byId("strip").addEventListener("click", onStripClick);
   document.addEventListener("keydown", onKey);
-  window.addEventListener("resize", () => show().catch(fail));
+  window.addEventListener("resize", () => show(true).catch(fail));
   window.addEventListener("hashchange", () => {
     state = readAddress();
     show().catch(fail);
   });
-  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show().catch(fail));
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => show(true).catch(fail));
 }
 
 function onListKey(event) {

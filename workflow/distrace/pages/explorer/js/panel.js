@@ -148,6 +148,6 @@ function evidenceLines({ text, offsets }, of, one, many = `${one}s`) {
 function place(of, kind) {
   const id = of(`${kind}_rollout_id`);
   const name = `response ${id}, question ${of(`${kind}_question_id`)}, sentence ${of(`${kind}_sentence`)}`;
-  const held = candidatePlaces().get(id);
+  const held = candidatePools.get(id);
   return held === undefined ? [name] : [link({ view: "candidates", pool: held, candidate: id, question: of(`${kind}_question_id`) }, name)];
 }
