@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from distrace.pages.findings import distilled_answers, given_models
 from distrace.pages.texts import counted, interval_text
 
 Numbers = dict[str, Any]
@@ -29,10 +30,9 @@ def _of_run(name: str, run: Numbers) -> Iterator[str]:
         where = f"{name}, {trace['distilled']} on {trace['questions']}"
         yield f"{where}: {counted(trace['sentences'], 'sentence')}: {shares}"
     for questions, models in list(run["accuracy"].items())[:1]:
-        given = {*run["teachers"], run["student"]}
-        distilled = [model for model in models if model not in given and models[model]["mean"] is not None]
-        best = sorted(distilled, key=lambda model: -models[model]["mean"])[:1]
-        told = ", ".join(f"{model} {interval_text(models[model])}" for model in models if model in [*given, *best])
+        best = sorted(distilled_answers(run, models), key=lambda model: -models[model]["mean"])[:1]
+        named = [*given_models(run), *best]
+        told = ", ".join(f"{model} {interval_text(models[model])}" for model in models if model in named)
         yield f"{name}, right answers on {questions}: {told}"
 
 

@@ -58,13 +58,23 @@ def _apart(one: Numbers, other: Numbers) -> int:
 
 def _answers(run: Numbers, models: Numbers) -> Iterator[Markup]:
     """Yield how many questions are answered right, and how the distilled models do beside the student."""
-    given = {*run["teachers"], run["student"]}
-    distilled = {name: value for name, value in models.items() if name not in given and value["mean"] is not None}
-    named = [_text("{} {}", name, interval_text(models[name])) for name in models if name in given]
+    distilled = distilled_answers(run, models)
+    named = [_text("{} {}", name, interval_text(models[name])) for name in models if name in given_models(run)]
     yield _text("{}.", listed([*named, *_best_and_worst(distilled)]))
     student = models.get(run["student"])
     if distilled and student is not None and student["mean"] is not None:
         yield _compared([_apart(value, student) for value in distilled.values()])
+
+
+def given_models(run: Numbers) -> list[str]:
+    """Return the models of a run that it does not train: its teachers and its student."""
+    return [*run["teachers"], run["student"]]
+
+
+def distilled_answers(run: Numbers, models: Numbers) -> Numbers:
+    """Return those of the models' accuracies that are of distilled models and known."""
+    given = given_models(run)
+    return {name: value for name, value in models.items() if name not in given and value["mean"] is not None}
 
 
 def _best_and_worst(distilled: Numbers) -> list[Markup]:
