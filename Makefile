@@ -4,7 +4,7 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-cluster test-vllm lint format lock clean
+.PHONY: run test test-cluster test-gpu test-vllm lint format lock clean
 
 run: .venv/installed
 	snakemake --cores $(CORES)
@@ -15,6 +15,10 @@ test: .venv/installed
 # A toy Slurm on this machine (docs/cluster.md): as root, with the packages slurm-wlm and munge; ten to twenty minutes.
 test-cluster: .venv/cluster-installed
 	pytest -m cluster tests/cluster
+
+# What the CPU computes, on a GPU; with SmolLM2, if examples/smollm2-gsm8k/fetch.py has fetched it.
+test-gpu: .venv/installed
+	pytest -m gpu -s tests/gpu
 
 # The real vLLM, on the CPU, in an environment of its own (docs/engines.md): some minutes and 4 GB of disk to set up.
 test-vllm: .venv-vllm/installed

@@ -1,6 +1,6 @@
-"""Compare the generation of the transformers engine with transformers' own and with vLLM: speed, on a CPU.
+"""Compare the generation of the transformers engine with transformers' own and with vLLM: speed.
 
-    python benchmarks/generation.py --model FOLDER --data gsm8k_test.jsonl [--vllm-python .venv-vllm/bin/python]
+    python benchmarks/generation.py --model FOLDER --data gsm8k_test.jsonl [--vllm-python .venv-vllm/bin/python] [--gpu]
 
 docs/benchmarks.md says what it compares with and what it prints.
 """
@@ -69,6 +69,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--batch-size", type=int, default=64, help="responses side by side, of engine and `generate`")
     parser.add_argument("--pairs", type=int, default=3, help="how often each peer is timed beside the engine")
     parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--gpu", action="store_true", help="on the first GPU instead of the CPU; vLLM stays on the CPU")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--vllm-python", type=Path, help="the Python of an environment with vLLM; without it, no vLLM")
     parser.add_argument(
@@ -77,9 +78,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(folder: str, dtype: str) -> TransformersEngine:
-    """Load a model folder as the workflow does, on CPU; its responses end at their lengths only."""
-    engine = load_engine(folder_card("benchmark", folder), ModelSettings(dtype=dtype), Execution(), "generate")
+def load(folder: str, dtype: str, gpu: bool = False) -> TransformersEngine:
+    """Load a model folder as the workflow does; its responses end at their lengths only."""
+    execution = Execution(gpus=int(gpu))
+    engine = load_engine(folder_card("benchmark", folder), ModelSettings(dtype=dtype), execution, "generate")
     assert isinstance(engine, TransformersEngine)
     engine.ends = set()
     engine.model.generation_config.eos_token_id = None
@@ -126,20 +128,21 @@ class _Lengths(StoppingCriteria):
         self.ends = torch.tensor(ends)
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor, **_: object) -> torch.Tensor:
-        return input_ids.shape[1] >= self.ends
+        return input_ids.shape[1] >= self.ends.to(input_ids.device)
 
 
 def by_generate(engine: TransformersEngine, work: Work) -> list[int]:
     """Generate by `model.generate` in batches of prompts of like length, padded on the left."""
     order = sorted(range(len(work.prompts)), key=lambda i: -len(work.prompts[i]))
+    tensor = partial(torch.tensor, device=engine.device)
     found = {}
     for start in range(0, len(order), work.batch_size):
         batch = order[start : start + work.batch_size]
         width = max(len(work.prompts[i]) for i in batch)
         padding = [width - len(work.prompts[i]) for i in batch]
         sequences = engine.model.generate(
-            torch.tensor([[0] * pad + work.prompts[i] for pad, i in zip(padding, batch, strict=True)]),
-            attention_mask=torch.tensor([[0] * pad + [1] * (width - pad) for pad in padding]),
+            tensor([[0] * pad + work.prompts[i] for pad, i in zip(padding, batch, strict=True)]),
+            attention_mask=tensor([[0] * pad + [1] * (width - pad) for pad in padding]),
             generation_config=_sampling(work),
             stopping_criteria=[_Lengths([width + work.lengths[i] for i in batch])],
         )
@@ -215,7 +218,7 @@ def _answer(process: subprocess.Popen) -> str:
 
 def compare(options: argparse.Namespace, dtype: str) -> dict[str, float | None]:
     """Return for each peer the median ratio of the engine's throughput to its own; None for one that is left out."""
-    engine = load(options.model, dtype)
+    engine = load(options.model, dtype, options.gpu)
     work = read_work(options, engine.tokenizer)
     peers = {
         "ratio_generate": partial(by_generate, engine),

@@ -1,7 +1,7 @@
 """Compute every score of real candidates once more, apart from distrace, and print how far the two are from each other.
 
     python benchmarks/scores.py --model FOLDER --candidates math_cot_100.jsonl --solutions gsm8k_train.jsonl \\
-        --folder OUT [--questions 100] [--checked 3] [--cores 1]
+        --folder OUT [--questions 100] [--part-size 5] [--checked 3] [--cores 1]
 
 It runs the workflow in OUT up to the ranking; `scores.yaml` beside this file is the config. Then it computes each score
 of each candidate from the log-probs there, with a few lines of numpy, and some scores of the candidates of the first
@@ -35,7 +35,7 @@ def main() -> None:
     command = ["-m", "snakemake", "--directory", str(options.folder), "--cores", str(options.cores), target]
     subprocess.run([sys.executable, *command], cwd=HERE.parent, check=True)
     ranking = pl.read_ipc(options.folder / target)
-    candidates = [read(options.folder, part) for part in range(-(-options.questions // 5))]
+    candidates = [read(options.folder, part) for part in range(-(-options.questions // options.part_size))]
     known = {one["rollout_id"]: one for part in candidates for one in part}
     pool = [known[name] for name in ranking["rollout_id"]]
     from_logprobs = largest_gaps(from_artifacts(pool), ranking)
@@ -54,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--solutions", type=Path, required=True, help="GSM8K's training questions")
     parser.add_argument("--folder", type=Path, required=True, help="where the workflow runs")
     parser.add_argument("--questions", type=int, default=100)
+    parser.add_argument("--part-size", type=int, default=5, help="questions of a part")
     parser.add_argument("--checked", type=int, default=3, help="of how many questions to check candidates by the model")
     parser.add_argument("--cores", type=int, default=1)
     return parser.parse_args()
@@ -67,7 +68,7 @@ def prepare(options: argparse.Namespace) -> None:
         if not (options.folder / name).is_symlink():
             (options.folder / name).symlink_to(target.resolve())
     config = yaml.safe_load((HERE / "scores.yaml").read_text("utf-8"))
-    config["questions"]["math"]["limit"] = options.questions
+    config["questions"]["math"] |= {"limit": options.questions, "part_size": options.part_size}
     (options.folder / "config.yaml").write_text(yaml.safe_dump(config))
 
 

@@ -1,6 +1,6 @@
-"""Compare the scoring of the transformers engine with what else one could do: speed, memory and exactness, on a CPU.
+"""Compare the scoring of the transformers engine with what else one could do: speed, memory and exactness.
 
-    python benchmarks/scoring.py --model FOLDER --data math_cot_100.jsonl [--questions 12] [--pairs 3]
+    python benchmarks/scoring.py --model FOLDER --data math_cot_100.jsonl [--questions 12] [--pairs 3] [--gpu]
 
 docs/benchmarks.md says what it compares with and what it prints.
 """
@@ -15,7 +15,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
-from itertools import product
+from itertools import chain, cycle, islice, product
 from pathlib import Path
 
 import numpy as np
@@ -32,18 +32,20 @@ from distrace.text.alignment import encode_prompt, encode_response
 from distrace.text.prompts import load_format, prompt_text, response_pieces
 
 PEER_BATCH = 8  # responses in a batch of the plain loop and of lm-evaluation-harness
+PEERS = ["ratio_bare", "ratio_lm_eval", "ratio_naive"]
 
 
 def main() -> None:
     """Measure and print, the JSON line last."""
     options = _options()
-    peaks = None if options.skip_memory else peak_memory(options)
-    engine = load(options.model, "float32", options.threads)
-    requests = read_requests(options.data, options.questions, engine.tokenizer)
-    found = {"peak_mib": peaks, "max_abs_fp32": largest_difference(engine, requests)}
-    found |= compare(engine, requests, options.pairs, options.same_kernels)
-    engine = load(options.model, "bfloat16", options.threads)
-    found["bfloat16"] = compare(engine, requests, options.pairs, options.same_kernels)
+    found = {"peak_mib": None if options.skip_memory else peak_memory(options)}
+    for dtype in options.dtype:
+        engine = load(options, dtype)
+        requests = read_requests(options, engine.tokenizer)
+        if dtype == "float32":
+            found["max_abs_fp32"] = largest_difference(engine, requests)
+        found[dtype] = compare(engine, requests, options)
+        del engine  # before the next is loaded: a large model fills the memory
     print(json.dumps(found))
 
 
@@ -53,6 +55,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, required=True, help="JSON lines with `question` and `code`, its responses")
     parser.add_argument("--questions", type=int, default=12, help="how many questions to score, spread over the file")
     parser.add_argument("--pairs", type=int, default=3, help="how often each peer is timed beside the engine")
+    parser.add_argument("--dtype", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--gpu", action="store_true", help="on the first GPU instead of the CPU")
+    parser.add_argument("--response-tokens", type=int, help="of each response; it goes on with others' tokens")
+    parser.add_argument("--peers", nargs="+", default=PEERS, choices=PEERS, help="whom to compare with; by default all")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--lengths", type=int, nargs="+", default=[1000, 2000, 4000, 8000], help="tokens of a response")
     parser.add_argument("--skip-memory", action="store_true")
@@ -60,26 +66,37 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def load(folder: str, dtype: str, threads: int) -> TransformersEngine:
-    """Load a model folder as the workflow does, on CPU."""
-    torch.set_num_threads(threads)
-    engine = load_engine(folder_card("benchmark", folder), ModelSettings(dtype=dtype), Execution(), "score")
+def load(options: argparse.Namespace, dtype: str) -> TransformersEngine:
+    """Load a model folder as the workflow does."""
+    torch.set_num_threads(options.threads)
+    card, execution = folder_card("benchmark", options.model), Execution(gpus=int(options.gpu))
+    engine = load_engine(card, ModelSettings(dtype=dtype), execution, "score")
     assert isinstance(engine, TransformersEngine)
     return engine
 
 
-def read_requests(path: Path, questions: int, tokenizer) -> list[ScoreRequest]:
+def read_requests(options: argparse.Namespace, tokenizer) -> list[ScoreRequest]:
     """Tokenise all responses to questions spread evenly over a file, as the workflow does."""
     form = load_format(ModelSettings(), tokenizer)
     requests = []
-    lines = path.read_text("utf-8").splitlines()
-    for number in np.linspace(0, len(lines) - 1, questions).astype(int):
+    lines = options.data.read_text("utf-8").splitlines()
+    for number in np.linspace(0, len(lines) - 1, options.questions).astype(int):
         row = json.loads(lines[number])
         prompt = encode_prompt(tokenizer, prompt_text(form, row["question"]))
         for text in row["code"]:
             aligned = encode_response(tokenizer, response_pieces(form, text, 0))
             requests.append(ScoreRequest(prompt, aligned.token_ids.tolist(), aligned.scored))
-    return requests
+    return lengthened(requests, options.response_tokens) if options.response_tokens else requests
+
+
+def lengthened(requests: list[ScoreRequest], tokens: int) -> list[ScoreRequest]:
+    """Return the requests with responses of `tokens` tokens, all scored: each goes on with the responses after it."""
+    found = []
+    for number in range(len(requests)):
+        following = cycle(chain.from_iterable(one.response for one in requests[number:] + requests[:number]))
+        response = list(islice(following, tokens))
+        found.append(ScoreRequest(requests[number].prompt, response, np.ones(tokens, bool)))
+    return found
 
 
 def score_all(engine: TransformersEngine, requests: list[ScoreRequest]) -> list[np.ndarray]:
@@ -96,11 +113,11 @@ def plain_loop(engine: TransformersEngine, requests: list[ScoreRequest], size: i
     found = []
     for start in range(0, len(requests), size):
         batch = requests[start : start + size]
-        ids = _padded([request.prompt + request.response for request in batch])
+        ids = _padded([request.prompt + request.response for request in batch]).to(engine.device)
         logprobs = engine.model(input_ids=ids, use_cache=False).logits.log_softmax(-1)
         for row, request in enumerate(batch):
-            places = _places(request)
-            found.append(logprobs[row, places - 1, ids[row, places]].float().numpy())
+            places = _places(request).to(engine.device)
+            found.append(logprobs[row, places - 1, ids[row, places]].float().cpu().numpy())
     return found
 
 
@@ -111,9 +128,9 @@ def bare_limit(engine: TransformersEngine, requests: list[ScoreRequest]) -> None
     padding.packs = False
     head = engine.model.get_output_embeddings()
     for batch in padding.score_batches(requests):
-        ids = _padded([requests[i].prompt + requests[i].response[:-1] for i in batch])
+        ids = _padded([requests[i].prompt + requests[i].response[:-1] for i in batch]).to(engine.device)
         states = engine.model.base_model(input_ids=ids, use_cache=False).last_hidden_state
-        scored = torch.cat([states[row, _places(requests[i]) - 1] for row, i in enumerate(batch)])
+        scored = torch.cat([states[row, _places(requests[i]).to(engine.device) - 1] for row, i in enumerate(batch)])
         for part in scored.split(engine.head_rows()):
             head(part)
 
@@ -149,7 +166,7 @@ def largest_difference(engine: TransformersEngine, requests: list[ScoreRequest])
 
 
 def compare(
-    engine: TransformersEngine, requests: list[ScoreRequest], pairs: int, same_kernels: bool
+    engine: TransformersEngine, requests: list[ScoreRequest], options: argparse.Namespace
 ) -> dict[str, float | None]:
     """Return for each peer the median ratio of the engine's throughput to its own; None for one that is left out."""
     ours = partial(score_all, engine)
@@ -158,19 +175,23 @@ def compare(
         "ratio_lm_eval": lm_eval_scoring(engine),
         "ratio_naive": lambda given: plain_loop(engine, shuffled(given), PEER_BATCH),
     }
-    present = {name: peer for name, peer in peers.items() if peer}
-    if same_kernels:  # what `faster_on_cpu` returns is a decorator, too
+    present = {name: peer for name, peer in peers.items() if peer and name in options.peers}
+    if options.same_kernels:  # what `faster_on_cpu` returns is a decorator, too
         present = {name: faster_on_cpu(engine.model)(peer) for name, peer in present.items()}
     ratios = {name: [] for name in present}
     tokens = sum(int(request.scored.sum()) for request in requests)
-    print(f"{len(requests)} responses, {tokens} scored tokens, {torch.get_num_threads()} threads, {engine.model.dtype}")
+    where = f"{torch.get_num_threads()} threads, {engine.model.dtype}, {engine.device}"
+    print(f"{len(requests)} responses, {tokens} scored tokens, {where}")
     for scoring in (ours, *present.values()):
         scoring(requests[:1])  # what happens only once is not timed
-    for number, (name, peer) in product(range(pairs), present.items()):
+    for number, (name, peer) in product(range(options.pairs), present.items()):
         order = (peer, ours) if number % 2 else (ours, peer)  # whatever gains from being second does so in turn
         speed = {scoring: tokens / seconds(scoring, requests) for scoring in order}
         ratios[name].append(speed[ours] / speed[peer])
-        print(f"pair {number + 1}, {name} {ratios[name][-1]:.3f}: {speed[ours]:.0f} against {speed[peer]:.0f} tokens/s")
+        print(
+            f"pair {number + 1}, {name} {ratios[name][-1]:.3f}: {speed[ours]:.0f} against {speed[peer]:.0f} tokens/s",
+            flush=True,
+        )
     return {name: statistics.median(ratios[name]) if name in present else None for name in peers}
 
 
@@ -183,24 +204,34 @@ def seconds(scoring: Callable, requests: list[ScoreRequest]) -> float:
     """Return how long it takes to score the requests."""
     start = time.perf_counter()
     scoring(requests)
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
 def peak_memory(options: argparse.Namespace) -> dict[str, float]:
     """Return the MiB above the loaded model for one response of each length, each in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-        loading = (options.model, "float32", options.threads)
-        return {str(length): pool.apply(peak_of, (*loading, length)) for length in options.lengths}
+        return {str(length): pool.apply(peak_of, (options, length)) for length in options.lengths}
 
 
-def peak_of(folder: str, dtype: str, threads: int, length: int) -> float:
-    """Return the MiB that the resident set grows by, at its peak, when the engine scores one response (Linux only)."""
-    engine = load(folder, dtype, threads)
+def peak_of(options: argparse.Namespace, length: int) -> float:
+    """Return the MiB that memory grows by, at its peak, when the engine scores one response.
+
+    On a GPU what torch has allocated there, else the resident set (Linux only).
+    """
+    engine = load(options, options.dtype[0])
     response = np.random.default_rng(0).integers(0, engine.config.vocab_size, length).tolist()
+    request = ScoreRequest([1], response, np.ones(length, bool))
+    if options.gpu:
+        torch.cuda.reset_peak_memory_stats()
+        loaded = torch.cuda.memory_allocated()
+        engine.score([request])
+        return round((torch.cuda.max_memory_allocated() - loaded) / 2**20, 1)
     # Loading in another dtype peaks higher than scoring does, and `ru_maxrss` never falls.
     Path("/proc/self/clear_refs").write_text("5")
     loaded = _resident("VmRSS")
-    engine.score([ScoreRequest([1], response, np.ones(length, bool))])
+    engine.score([request])
     return round(_resident("VmHWM") - loaded, 1)
 
 

@@ -1,5 +1,6 @@
 """Trainings of a tiny model, for tests."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -49,6 +50,11 @@ def tiny_job(
     card = folder_card("base", str(base))
     file = examples or write_rows(folder / "examples.arrow")
     return Job(card, ModelSettings(), training, execution, file, held_out, folder, "f" * 64)
+
+
+def hide_gpus() -> None:
+    """Let this process see no GPU: to be called before CUDA is."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def trained(job: Job) -> tuple[list[dict], dict[str, torch.Tensor]]:
