@@ -34,6 +34,7 @@ from distrace.text.alignment import encode_prompt
 from distrace.text.prompts import load_format, prompt_text
 
 CACHE_PAGE = 32  # tokens of a page of transformers' continuous batching
+CACHE_TOKENS = 4096  # that it reads at once; it wants memory for the logits of all of them
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ def by_continuous_batching(engine: TransformersEngine, work: Work) -> list[int]:
     """Generate by transformers' continuous batching; by itself it would take most of the memory for its cache."""
     config = ContinuousBatchingConfig(
         max_requests_per_batch=work.batch_size,
-        max_batch_tokens=engine.score_budget,
+        max_batch_tokens=min(engine.score_budget, CACHE_TOKENS),
         num_blocks=work.batch_size * math.ceil(work.longest / CACHE_PAGE),
         page_size=CACHE_PAGE,
     )

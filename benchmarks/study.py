@@ -4,8 +4,8 @@
 
 It writes the rollouts and log-probs that the models of a project of so many parts would leave (log-probs are random; no
 model runs), plans the project with Snakemake, and runs each node above on all parts, in processes of their own, first
-on responses of half the length. It prints CPU seconds, peak memory and the longest command of each node, and what the
-two lengths extrapolate to at full size: 400,000 responses of 10,000 tokens in as many parts. The JSON line is last.
+on responses of half the length. It prints CPU seconds, peak memory and the longest command of each node, and what they
+extrapolate to at full size: 400,000 responses of 10,000 tokens in 5,000 parts. The JSON line is last.
 """
 
 import argparse
@@ -44,8 +44,8 @@ from distrace.plan import (
 
 ROOT = Path(__file__).parents[1]
 SENTENCE = "Swap a cup hat gives key cup hat pin bag. "
-TOKENS = 8  # of a sentence
-FULL_RESPONSES, FULL_TOKENS = 400_000, 10_000
+TOKENS = 21  # of a sentence
+FULL_PARTS, FULL_RESPONSES, FULL_TOKENS = 5000, 400_000, 10_000
 SAMPLES = 4
 QUIETLY = ["--quiet", "all", "--cores", "1", "--workflow-profile", str(ROOT / "profiles/default")]
 THRESHOLDS, PAIR = '{"alpha":0.05,"beta":0.1}', '{"teacher":"teacher","student":"student"}'
@@ -57,21 +57,21 @@ def config_of(parts: int, test_parts: int, responses: int) -> dict:
     world = {"split": "train", "count": parts * asked, "swaps": [2, 6]}
     corpus = {"world": {"split": "teacher_corpus", "count": 10, "style": "teacher"}}
     other_corpus = {"world": {"split": "student_corpus", "count": 10, "style": "student"}}
-    test = {"world": world | {"split": "test", "count": test_parts}}
+    test = {"world": world | {"split": "test", "count": test_parts * asked}}
     trained = {"base": "fresh", "training": "short"}
     return {
         "questions": {
             "corpus": {"source": corpus},
             "other_corpus": {"source": other_corpus},
             "train": {"source": {"world": world}, "part_size": asked},
-            "test": {"source": test, "part_size": 1},
+            "test": {"source": test, "part_size": asked},
         },
         "models": {
             "fresh": {"source": {"fresh": {"questions": "corpus"}}, "format": "plain"},
             "teacher": {"source": {"finetune": trained | {"questions": "corpus"}}, "format": "plain"},
             "student": {"source": {"finetune": trained | {"questions": "other_corpus"}}, "format": "plain"},
         },
-        "sampling": {"explore": {"samples": SAMPLES}, "answer": {}},
+        "sampling": {"explore": {"samples": SAMPLES}, "answer": {"samples": SAMPLES}},
         "training": {"short": {}},
         "runs": {
             "main": {
@@ -110,11 +110,11 @@ def main() -> None:
         print(f"{name:40} {found[name]}", flush=True)
     if not options.plan_only:
         os.chdir(options.folder)
-        found["nodes"] = costs_of_nodes(load_plan(config), options.sentences, options.parts * options.responses)
+        found["nodes"] = costs_of_nodes(load_plan(config), options.sentences, options.parts, options.responses)
     print(json.dumps(found))
 
 
-def costs_of_nodes(plan: Plan, sentences: int, responses: int) -> dict[str, dict[str, float]]:
+def costs_of_nodes(plan: Plan, sentences: int, parts: int, responses: int) -> dict[str, dict[str, float]]:
     """Write the study and run its nodes at half the length, then at the whole; return what each node cost."""
     found = {}
     for length in (sentences // 2, sentences):
@@ -129,10 +129,12 @@ def costs_of_nodes(plan: Plan, sentences: int, responses: int) -> dict[str, dict
         writer.join()
         for name, options in commands(plan):
             found[name] = [*found.get(name, []), run(name.split()[0], options)]
+    tokens = parts * responses * sentences * TOKENS
     for name, (half, whole) in found.items():
-        slope = (whole["cpu_s"] - half["cpu_s"]) / (responses * TOKENS * (sentences - sentences // 2))
-        grown = FULL_RESPONSES * FULL_TOKENS - responses * sentences * TOKENS
-        found[name] = whole | {"full_size_cpu_min": round(max(0, whole["cpu_s"] + slope * grown) / 60, 1)}
+        a_token = max(0, whole["cpu_s"] - half["cpu_s"]) / (tokens * (1 - sentences // 2 / sentences))
+        # What does not grow with the length grows with the parts; so counted, too, is the start of the process.
+        full = (whole["cpu_s"] - a_token * tokens) * FULL_PARTS / parts + a_token * FULL_RESPONSES * FULL_TOKENS
+        found[name] = whole | {"full_size_cpu_min": round(full / 60, 1)}
         print(f"{name:40} {found[name]}", flush=True)
     return found
 
@@ -319,10 +321,10 @@ def logprobs_of(frame: pl.DataFrame, sentences: int) -> pl.DataFrame:
     length = len(SENTENCE) // TOKENS
     starts = (np.arange(sentences)[:, None] * len(SENTENCE) + np.arange(TOKENS) * length).ravel()
     values = -np.random.default_rng(len(frame)).exponential(size=(len(frame), len(starts))).astype(np.float32)
-    tokens = {"token_ids": starts, "starts": starts, "ends": starts + length, "ranks": np.ones_like(starts)}
-    rows = {name: [column.tolist()] * len(frame) for name, column in tokens.items()}
+    columns = {"token_ids": starts, "starts": starts, "ends": starts + length, "ranks": np.ones_like(starts)}
+    rows = {name: np.broadcast_to(column, values.shape) for name, column in columns.items()} | {"logprobs": values}
     return frame.select("rollout_id").with_columns(
-        **{k: pl.Series(v) for k, v in rows.items()}, logprobs=pl.Series(values.tolist())
+        **{name: pl.Series(np.ascontiguousarray(row)).arr.to_list() for name, row in rows.items()}
     )
 
 
