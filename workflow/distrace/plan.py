@@ -5,7 +5,7 @@ workflow runs in. They are spelt here and, with wildcards, in `workflow/rules/`,
 """
 
 from collections.abc import Collection, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
@@ -30,6 +30,7 @@ from distrace.training.launch import read_accelerate
 
 RESULTS = "results"
 MOST_LISTED = 200  # parts that one list is made from: Snakemake prints them all where their job fails
+WHOLE = "full"  # the context of a trace: question and response so far
 FLOAT32 = "@float32"  # after the name of a model: the same model, run in float32
 # Keys of a model that change no result; of `server`, the name of the model is in the model's source.
 EXECUTION = {*Execution.__annotations__, "threads", "mem_mb", "runtime", "parameters", "tokens_per_second"}
@@ -68,16 +69,24 @@ class Distilled:
 
 @dataclass(frozen=True)
 class Trace:
-    """A rollout set of a distilled model, labelled with a teacher and the settings of a run."""
+    """A rollout set of a distilled model, labelled with a teacher and the settings of a run.
+
+    The three models that score it see the same `context`.
+    """
 
     run: str
     teacher: str
     rollouts: RolloutSet
+    context: str = WHOLE
 
     @property
     def folder(self) -> str:
-        """The folder of the trace, below that of a kind of artifact."""
-        return f"{self.run}/{self.teacher}/{self.rollouts.folder}"
+        """The folder of the trace, below that of a kind of artifact; that of another context lies in the whole one's."""
+        return f"{self.run}/{self.teacher}/{self.within(self.rollouts)}"
+
+    def within(self, rollouts: RolloutSet) -> str:
+        """Return the folder of a rollout set, and in it that of the trace's context unless that is the whole one."""
+        return rollouts.folder if self.context == WHOLE else f"{rollouts.folder}/{self.context}"
 
 
 @dataclass(frozen=True)
@@ -328,6 +337,11 @@ class Plan:
         test = settings["test"]
         return [Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]]
 
+    def in_contexts(self, trace: Trace) -> dict[str, Trace]:
+        """Return a trace in each context that its run names, by context; the whole one, which is always there, first."""
+        named = self.config["runs"][trace.run]["contexts"]
+        return {context: replace(trace, context=context) for context in [WHOLE, *named]}
+
     def scorers(self, trace: Trace) -> dict[str, str]:
         """Return the models that score the sentences of a trace, by role."""
         student = self.config["runs"][trace.run]["student"]
@@ -431,7 +445,7 @@ class Plan:
         """Return the path of the list of the parts of a rollout set's sentences."""
         return f"{RESULTS}/sentences/{self.config['splitter']}/{rollouts.folder}/{LIST}"
 
-    def logprobs_parts(self, scorer: str, rollouts: RolloutSet, context: str = "full") -> str:
+    def logprobs_parts(self, scorer: str, rollouts: RolloutSet, context: str = WHOLE) -> str:
         """Return the path of the parts of a rollout set's log-probs under a scorer in a context."""
         return self._list_or_part(f"{RESULTS}/logprobs/{scorer}/{context}/{rollouts.folder}")
 
@@ -463,7 +477,8 @@ class Plan:
         """Return the lists of the parts of a trace's separation: one each for teacher, student and distilled model."""
         authors = (trace.teacher, self.config["runs"][trace.run]["student"], trace.rollouts.author)
         sets = [RolloutSet(author, trace.rollouts.questions, trace.rollouts.sampling) for author in authors]
-        return [f"{RESULTS}/separation/{trace.run}/{trace.teacher}/{s.folder}/{LIST}" for s in dict.fromkeys(sets)]
+        folders = dict.fromkeys(map(trace.within, sets))
+        return [f"{RESULTS}/separation/{trace.run}/{trace.teacher}/{folder}/{LIST}" for folder in folders]
 
     def exports(self) -> list[str]:
         """Return the paths of the dataset cards of all selections."""
@@ -502,6 +517,7 @@ class Plan:
         traces = [trace for run in self.config["runs"] for trace in self.traces(run)]
         paths += [path(trace) for trace in traces for path in (positions_by_question_path, sensitivity_path)]
         paths += filter(None, map(self.evidence_parts, traces))
+        paths += [path for trace in traces for path in self._context_inputs(trace)]
         return list(dict.fromkeys(paths))
 
     def _run_inputs(self, run: str) -> Iterator[str]:
@@ -517,17 +533,27 @@ class Plan:
             pool = self.candidates(run, teacher)
             yield from (selection_path(run, pool, s) for s in self.config["runs"][run]["strategies"])
 
+    def _context_inputs(self, trace: Trace) -> Iterator[str]:
+        """Yield what the report reads of a trace in the further contexts of its run."""
+        for context, other in self.in_contexts(trace).items():
+            if context != WHOLE:
+                yield from self._labelled_inputs(other)
+                yield positions_by_question_path(other)
+
     def _trace_inputs(self, trace: Trace) -> Iterator[str]:
+        yield from self._labelled_inputs(trace)
+        if checked := self.float32_check_path(trace):
+            yield checked
+            yield from (in_float32 for _, in_float32 in self.float32_checked(trace).values())
+
+    def _labelled_inputs(self, trace: Trace) -> Iterator[str]:
         yield self.trace_parts(trace)
         yield positions_path(trace)
         if self.has_truth(trace):
             yield from self.separation_parts(trace)
             yield validation_path(trace)
         for scorer in self.scorers(trace).values():
-            yield self.logprobs_parts(scorer, trace.rollouts)
-        if checked := self.float32_check_path(trace):
-            yield checked
-            yield from (in_float32 for _, in_float32 in self.float32_checked(trace).values())
+            yield self.logprobs_parts(scorer, trace.rollouts, trace.context)
 
     def explorer_inputs(self) -> list[str]:
         """Return the paths of all artifacts that the explorer reads, each once."""

@@ -69,11 +69,14 @@ ROLLOUT_SET = "{author}/{questions}/{sampling}"
 ROLLOUT_PART = f"{ROLLOUT_SET}/{{part}}"
 TRACE = f"{{run}}/{{teacher}}/{ROLLOUT_SET}"
 TRACE_PART = f"{TRACE}/{{part}}"
+# A trace in any context: in the whole one its own path, in another one that path and the context.
+TRACE_IN_CONTEXT = f"{TRACE}{{in_context}}"
 
 
 wildcard_constraints:
     author="[^/]+",
     context="[^/]+",
+    in_context="(/alone|/window-[0-9]+)?",
     model="[^/]+",
     part="[0-9]+",
     questions="[^/]+",
@@ -113,7 +116,8 @@ def rollout_set(wildcards):
 
 
 def trace(wildcards):
-    return planning.Trace(wildcards.run, wildcards.teacher, rollout_set(wildcards))
+    context = getattr(wildcards, "in_context", "").strip("/") or planning.WHOLE
+    return planning.Trace(wildcards.run, wildcards.teacher, rollout_set(wildcards), context)
 
 
 def student_of(wildcards):
@@ -249,8 +253,11 @@ def parts_of(kind):
 
 
 def traced_logprobs(role):
-    """Return an input function: the job's log-probs under the teacher, student or distilled model of its trace."""
-    return lambda w: plan.logprobs_parts(plan.scorers(trace(w))[role], rollout_set(w))
+    """Return an input function: the job's log-probs under the teacher, student or distilled model of its trace.
+
+    They are those in the trace's context.
+    """
+    return lambda w: plan.logprobs_parts(plan.scorers(trace(w))[role], rollout_set(w), trace(w).context)
 
 
 def checked_logprobs(in_float32):

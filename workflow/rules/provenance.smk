@@ -9,9 +9,9 @@ rule provenance:
         student=traced_logprobs("student"),
         distilled=traced_logprobs("distilled"),
     output:
-        f"results/provenance/{TRACE}/parts.arrow",
+        f"results/provenance/{TRACE_IN_CONTEXT}/parts.arrow",
     log:
-        f"logs/provenance/{TRACE}.log",
+        f"logs/provenance/{TRACE_IN_CONTEXT}.log",
     conda:
         "../../envs/distrace.yaml"
     threads: parts_at_once
@@ -57,10 +57,10 @@ rule positions:
         provenance=lambda w: plan.trace_parts(trace(w)),
         grades=parts_of("grades"),
     output:
-        positions=f"results/positions/{TRACE}.arrow",
-        by_question=f"results/positions_by_question/{TRACE}.arrow",
+        positions=f"results/positions/{TRACE_IN_CONTEXT}.arrow",
+        by_question=f"results/positions_by_question/{TRACE_IN_CONTEXT}.arrow",
     log:
-        f"logs/positions/{TRACE}.log",
+        f"logs/positions/{TRACE_IN_CONTEXT}.log",
     conda:
         "../../envs/distrace.yaml"
     params:

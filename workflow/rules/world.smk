@@ -28,9 +28,9 @@ rule separation:
         teacher=traced_logprobs("teacher"),
         student=traced_logprobs("student"),
     output:
-        f"results/separation/{TRACE}/parts.arrow",
+        f"results/separation/{TRACE_IN_CONTEXT}/parts.arrow",
     log:
-        f"logs/separation/{TRACE}.log",
+        f"logs/separation/{TRACE_IN_CONTEXT}.log",
     conda:
         "../../envs/distrace.yaml"
     threads: parts_at_once
@@ -50,9 +50,9 @@ rule validation:
         provenance=lambda w: plan.trace_parts(trace(w)),
         truth=parts_of("truth"),
     output:
-        f"results/validation/{TRACE}.arrow",
+        f"results/validation/{TRACE_IN_CONTEXT}.arrow",
     log:
-        f"logs/validation/{TRACE}.log",
+        f"logs/validation/{TRACE_IN_CONTEXT}.log",
     conda:
         "../../envs/distrace.yaml"
     params:
