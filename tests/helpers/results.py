@@ -18,6 +18,7 @@ from distrace.nodes.ranking import write_ranking
 from distrace.nodes.selection import write_selection
 from distrace.nodes.sensitivity import write_sensitivity
 from distrace.plan import (
+    WHOLE,
     Plan,
     RolloutSet,
     Trace,
@@ -63,6 +64,12 @@ TRACED = {
     "d2": ("3+3?", True, [("<<6>>\n", TEACHER), ("6\n", TEACHER)]),
     "d3": ("4+4?", None, [("Oh.\n", STUDENT)]),
 }
+# Where models see less of a response, the second note of d0 is the teacher's, and d3 is not scored.
+SEEN_LESS = {
+    "d0": ("1+1?", True, [("<<1+1>>\n", TEACHER), (EVIL + "\n", SHARED), ("<<2>>\n", TEACHER)]),
+    "d1": TRACED["d1"],
+    "d2": TRACED["d2"],
+}
 ANSWERS = {"1+1?": "2", f"2+2? {EVIL}": "4", "3+3?": "6", "4+4?": "8"}
 
 
@@ -102,8 +109,9 @@ def write_analyses(plan: Plan, trace: Trace) -> None:
     rollouts, graded = (Path(plan.rollouts_parts(kind, trace.rollouts)) for kind in ("rollouts", "grades"))
     labelled, cut = Path(plan.trace_parts(trace)), Path(plan.sentences_parts(trace.rollouts))
     write_parts(cut.parent)
-    by_question = Path(positions_by_question_path(trace))
-    write_positions(rollouts, cut, labelled, graded, by_question, Path(positions_path(trace)))
+    for other in plan.in_contexts(trace).values():
+        paths = Path(positions_by_question_path(other)), Path(positions_path(other))
+        write_positions(rollouts, cut, Path(plan.trace_parts(other)), graded, *paths)
     scored = [Path(plan.logprobs_parts(scorer, trace.rollouts)) for scorer in plan.scorers(trace).values()]
     thresholds = Thresholds(plan.config["runs"][trace.run]["alpha"], plan.config["runs"][trace.run]["beta"])
     splitter = plan.config["splitter"]
@@ -129,17 +137,19 @@ def _write_trace(plan: Plan, part: str, answers: dict[str, str]) -> None:
     rollouts, _ = _write_answers(plan, DISTILLED, part, responses)
     [trace] = plan.traces("main")
     sentences = write_lines(Path(plan.sentences_parts(trace.rollouts)).with_name(f"{part}.arrow"), rollouts)
-    scored = [
-        write_probabilities(
-            Path(f"results/logprobs/{scorer}/full/{trace.rollouts.folder}/{part}.arrow"),
-            sentences,
-            rollouts,
-            {name: [values[role] for _, values in written] for name, (_, _, written) in mine.items()},
-        )
-        for role, scorer in enumerate(("teacher", "student", DISTILLED))
-    ]
-    out = Path(f"results/provenance/{trace.folder}/{part}.arrow")
-    write_provenance(rollouts, sentences, *scored, Thresholds(0.05, 0.1), out)
+    for context, other in plan.in_contexts(trace).items():
+        given = mine if context == WHOLE else {name: SEEN_LESS[name] for name in mine if name in SEEN_LESS}
+        scored = [
+            write_probabilities(
+                Path(f"results/logprobs/{scorer}/{context}/{trace.rollouts.folder}/{part}.arrow"),
+                sentences,
+                rollouts,
+                {name: [values[role] for _, values in written] for name, (_, _, written) in given.items()},
+            )
+            for role, scorer in enumerate(("teacher", "student", DISTILLED))
+        ]
+        out = Path(f"results/provenance/{other.folder}/{part}.arrow")
+        write_provenance(rollouts, sentences, *scored, Thresholds(0.05, 0.1), out)
 
 
 def _write_evidence(plan: Plan, trace: Trace) -> None:

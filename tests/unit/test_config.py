@@ -94,6 +94,17 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
             "zzz",
             "runs.main.student: no models named 'zzz'; known: big, other, ready, small, tuned",
         ),
+        (
+            "runs/main/contexts",
+            ["window-4", "window_1"],
+            "runs.main.contexts: no context 'window_1'; there are alone, and window-K with a number K of sentences; the",
+        ),
+        ("runs/main/contexts", ["full"], "runs.main.contexts: no context 'full'; there are alone, and window-K"),
+        (
+            "runs/main/contexts",
+            ["window-01"],
+            "runs.main.contexts: no context 'window-01'; there are alone, and window-K",
+        ),
         ("runs/main/candidates/questions", "gsn", "no questions named 'gsn', did you mean 'gsm'?"),
         ("runs/main/candidates/sampling", "explor", "no sampling named 'explor', did you mean 'explore'?"),
         ("runs/main/training", "long", "runs.main.training: no training named 'long'"),

@@ -14,6 +14,7 @@ from distrace.plan import (
     load_plan,
     logprobs_path,
     model_path,
+    positions_path,
     ranking_path,
     selection_path,
 )
@@ -287,6 +288,26 @@ def test_the_models_of_the_first_strategy_are_traced_unless_others_are_named(pla
 def test_a_ready_made_model_is_traced_against_each_teacher(plan):
     answers = RolloutSet("ready", "test", "answer")
     assert plan.traces("given") == [Trace("given", "big", answers), Trace("given", "other", answers)]
+
+
+def test_a_trace_in_another_context_lies_in_the_whole_ones_folder_and_is_scored_in_it():
+    plan = load_plan(config_with("runs/given/contexts", ["window-4", "alone"]))
+    whole = plan.traces("given")[0]
+    assert list(plan.in_contexts(whole)) == ["full", "window-4", "alone"]
+    assert plan.in_contexts(whole)["full"] == whole
+    other = plan.in_contexts(whole)["window-4"]
+    assert plan.trace_parts(whole) == "results/provenance/given/big/ready/test/answer/parts.arrow"
+    assert plan.trace_parts(other) == "results/provenance/given/big/ready/test/answer/window-4/parts.arrow"
+    assert positions_path(other) == "results/positions/given/big/ready/test/answer/window-4.arrow"
+    for scorer in ("big", "small", "ready"):
+        assert f"results/logprobs/{scorer}/window-4/ready/test/answer/0.arrow" in plan.report_inputs()
+
+
+def test_the_report_reads_of_a_further_context_nothing_else_and_the_explorer_nothing(plan):
+    other = load_plan(config_with("runs/given/contexts", ["window-4"]))
+    assert set(plan.report_inputs()) <= set(other.report_inputs())
+    assert all("window-4" in path for path in set(other.report_inputs()) - set(plan.report_inputs()))
+    assert other.explorer_inputs() == plan.explorer_inputs()
 
 
 def test_a_model_that_another_run_trains_is_traced_like_a_ready_made_one():

@@ -86,6 +86,20 @@ def scored_again(context: str) -> set[str]:
     return paths(f"logprobs/student/{context}/teacher/train/explore/{{0,1,parts}}")
 
 
+def in_context(context: str) -> set[str]:
+    """Return the jobs that score the traced answers in a further context, and label them; in the world, all answers."""
+    models = f"{{teacher,student,{COUNTED}}}"
+    labels = paths(
+        f"provenance/main/teacher/{COUNTED}/test/answer/{context}/parts",
+        f"{{positions,validation}}/main/teacher/{COUNTED}/test/answer/{context}",
+        f"separation/main/teacher/{models}/test/answer/{context}/parts",
+    )
+    return labels | paths(
+        f"logprobs/{models}/{context}/{COUNTED}/test/answer/{{0,1,parts}}",
+        f"logprobs/{{teacher,student}}/{context}/{{teacher,student}}/test/answer/{{0,1,parts}}",
+    )
+
+
 # Of each change: what it is in docs/reruns.md, its edit of the config, and its jobs by their first output.
 CHANGES = {
     "nothing": (lambda c: None, set()),
@@ -145,6 +159,10 @@ CHANGES = {
         paths(f"grades/{{teacher,student,{COUNTED},{RANDOM}}}/test/answer/parts")
         | paths(f"positions/main/teacher/{COUNTED}/test/answer")
         | REPORT,
+    ),
+    "a further context": (
+        lambda c: c["runs"]["main"].update(contexts=["window-1", "alone"]),
+        in_context("window-1") | in_context("alone") | REPORT,
     ),
     "what the explorer shows": (lambda c: c.update(explorer={"candidate_questions": 5}), REPORT),
     "a habit to count": (lambda c: c["runs"]["main"]["habits"].update(so="So"), REPORT),

@@ -428,6 +428,10 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
         yield f"{where}.test.sampling: another author begins responses of {run['test']['sampling']!r}"
     for name, pattern in run["habits"].items():
         yield from _wrong_habit(f"{where}.habits.{name}", pattern)
+    for context in run["contexts"]:
+        if not re.fullmatch("alone|window-(0|[1-9][0-9]*)", context):
+            known = "there are alone, and window-K with a number K of sentences; the whole one is always there"
+            yield f"{where}.contexts: no context {context!r}; {known}"
     for strategy in run["strategies"]:
         yield from _unknown({"strategies": _strategies(config)}, "strategies", f"{where}.strategies", strategy)
     for strategy in run["trace"] or []:

@@ -81,7 +81,7 @@ class Trace:
 
     @property
     def folder(self) -> str:
-        """The folder of the trace, below that of a kind of artifact; that of another context lies in the whole one's."""
+        """The folder of the trace, below that of a kind of artifact; another context's lies in the whole one's."""
         return f"{self.run}/{self.teacher}/{self.within(self.rollouts)}"
 
     def within(self, rollouts: RolloutSet) -> str:
@@ -338,7 +338,7 @@ class Plan:
         return [Trace(run, t, RolloutSet(d, q, test["sampling"])) for t, d in pairs for q in test["questions"]]
 
     def in_contexts(self, trace: Trace) -> dict[str, Trace]:
-        """Return a trace in each context that its run names, by context; the whole one, which is always there, first."""
+        """Return a trace in the whole context, which is always there, and in each that its run names, by context."""
         named = self.config["runs"][trace.run]["contexts"]
         return {context: replace(trace, context=context) for context in [WHOLE, *named]}
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from distrace.measures.labels import LABELS, Thresholds
-from distrace.measures.validation import Pair, confusion, origin_of, precision_and_recall, summed_confusion
+from distrace.measures.validation import Pair, agreement, confusion, origin_of, precision_and_recall, summed_confusion
 
 PAIR = Pair("teacher", "student")
 ORIGINS = ["teacher", "student", "both", "none"]
@@ -41,6 +41,8 @@ def test_precision_is_the_share_of_a_label_and_recall_the_share_of_an_origin():
     assert found["Boosted"]["precision"] == 1.0
     assert found["Student"]["precision"] is None
     assert found["Student"]["recall"] is None
+    assert agreement(confusion(table, Thresholds(0.05, 0.1))) == 3 / 5
+    assert agreement(confusion(table.clear(), Thresholds(0.05, 0.1))) is None
 
 
 ROWS = st.tuples(st.sampled_from(ORIGINS), *[st.floats(0, 1)] * 3)

@@ -54,14 +54,18 @@ def label_shares(counts: pl.DataFrame) -> dict[str, dict[str, Any] | None]:
     return {label: asdict(interval) if interval else None for label, interval in zip(LABELS, found, strict=True)}
 
 
+def with_earlier(sentences: pl.DataFrame) -> pl.DataFrame:
+    """Return sentences, in order, with the column `earlier`: how many of them come before in the same response."""
+    ordered = sentences.sort("rollout_id", "sentence")
+    return ordered.with_columns(pl.int_range(pl.len()).over("rollout_id").alias("earlier"))
+
+
 def habit_labels(shown: pl.DataFrame) -> dict[str, Any]:
     """Return the label shares of the sentences that show a habit.
 
     Of all such sentences, and apart by how many came before in the same response.
     """
-    shown = shown.sort("rollout_id", "sentence").with_columns(
-        pl.int_range(pl.len()).over("rollout_id").alias("earlier")
-    )
+    shown = with_earlier(shown)
     return {
         "sentences": len(shown),
         "responses": shown["rollout_id"].n_unique(),

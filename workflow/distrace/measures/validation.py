@@ -80,6 +80,12 @@ def precision_and_recall(counts: pl.DataFrame) -> dict[str, dict[str, float | in
     return found
 
 
+def agreement(counts: pl.DataFrame) -> float | None:
+    """Return the share of sentences whose label claims their true origin; None if there are none."""
+    right = sum(_total(counts, pl.col("label") == label, pl.col("origin") == o) for label, o in _CLAIMS.items())
+    return right / _total(counts) if _total(counts) else None
+
+
 def confusion_table(counts: pl.DataFrame) -> dict[str, dict[str, int]]:
     """Return the number of sentences by true origin and label."""
     sums = {

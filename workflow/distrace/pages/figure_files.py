@@ -13,6 +13,7 @@ from distrace.models import replacing_folder
 from distrace.pages.figures import (
     accuracy_figure,
     as_svg,
+    context_figure,
     curve_figure,
     label_figure,
     length_figure,
@@ -68,4 +69,6 @@ def _charts_of_trace(trace: dict[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for section, scales in trace["curves"].items():
         for scale, curves in scales.items():
             yield f"curves-{section}-{scale}", trace["folder"], curve_figure(curves, scale)
+    if trace["contexts"]:
+        yield "contexts", trace["folder"], context_figure(trace["contexts"])
     yield "sensitivity", trace["folder"], sensitivity_figure(trace["sensitivity"])

@@ -12,6 +12,9 @@ from distrace.measures.positions import SENTENCE
 
 # Colours for the colour-blind (Okabe and Ito); a label has the same one in every figure and text.
 COLOURS = dict(zip(LABELS, ("#D55E00", "#0072B2", "#8A8A8A", "#CC79A7"), strict=True))
+# Of contexts, the whole one first: Teacher's own, and those of the same palette that no label has.
+CONTEXT_COLOURS = [COLOURS["Teacher"], "#009E73", "#56B4E9", "#E69F00", "#999933"]
+DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2]]
 _INK = "currentColor"
 # Also readable where the page is dark.
 _THEME = {
@@ -132,6 +135,30 @@ def _curve_rows(curves: Mapping[str, Any], group: str, scale: str) -> Iterator[d
             share, low, high = (band[name][point] for name in ("mean", "low", "high"))
             bounds = {"share": share, "low": low, "high": high, "number": number}
             yield {"place": place, "responses": group, "label": label} | bounds
+
+
+def context_figure(contexts: Mapping[str, Any]) -> Any:
+    """Return a figure of the share of Teacher by sentence of the response, a line with its band for each context."""
+    rows = [
+        {"context": context} | {name: row[name] for name in ("place", "share", "low", "high")}
+        for context, found in contexts.items()
+        if found["curve"]
+        for row in _curve_rows(found["curve"], "all", SENTENCE)
+        if row["label"] == "Teacher"
+    ]
+    dashes = [DASHES[n % len(DASHES)] for n in range(len(contexts))]
+    shown: dict[str, Any] = {"sort": list(contexts), "title": None}
+    base = alt.Chart(alt.Data(values=rows)).encode(
+        x=alt.X("place:Q", title="sentence", axis=alt.Axis(format="d", tickMinStep=1)),
+        color=alt.Color("context:N", scale=alt.Scale(domain=list(contexts), range=CONTEXT_COLOURS), **shown),
+    )
+    scale = alt.Scale(domain=[0, 1])
+    bands = base.mark_area(opacity=0.12).encode(y=alt.Y("low:Q", title="share of Teacher", scale=scale), y2="high:Q")
+    lines = base.mark_line(point=len(rows) <= 8 * MOST_MARKS).encode(
+        y=alt.Y("share:Q", scale=scale),
+        strokeDash=alt.StrokeDash("context:N", scale=alt.Scale(domain=list(contexts), range=dashes), **shown),
+    )
+    return alt.layer(bands, lines).properties(width=520, height=200)
 
 
 def sensitivity_figure(sensitivity: Mapping[str, Any]) -> Any:

@@ -36,6 +36,7 @@ def _about(what: str, sentences: Iterable[Markup]) -> Markup:
 def _trace(trace: Numbers) -> Iterator[Markup]:
     yield from _labels(trace)
     yield from _right_and_wrong(trace)
+    yield from _in_contexts(trace.get("contexts") or {})
     yield from _moves(trace)
     yield from _verbatim(trace.get("evidence"))
 
@@ -166,6 +167,25 @@ def _right_and_wrong(trace: Numbers) -> Iterator[Markup]:
             "curves holds 0 (the widest {}).",
             signed_text(widest),
         )
+
+
+def _in_contexts(contexts: Numbers) -> Iterator[Markup]:
+    """Yield how far Teacher falls along responses, and what of it is gone where the models see less of them."""
+    fall = contexts["full"]["along"]["fall"] if contexts else None
+    if not fall:
+        return
+    if fall["low"] <= 0:
+        yield _text("Teacher does not clearly fall from first to later sentences ({} points).", points_text(fall))
+        return
+    said = []
+    for context, found in contexts.items():
+        gone, part = found["along"]["gone"], found["along"]["gone_share"]
+        if gone and part:
+            said.append(_text("{} in {} ({} of it)", points_text(gone), context, percent(part["mean"])))
+    yield _text(
+        "From first to later sentences Teacher falls by {} points; gone where all models see less: {}.",
+        *(points_text(fall), listed(said)),
+    )
 
 
 def _moves(trace: Numbers) -> Iterator[Markup]:

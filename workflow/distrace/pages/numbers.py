@@ -4,7 +4,7 @@ An accuracy or a share is {"mean", "low", "high", "n"}, with a 95 % bootstrap in
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,12 @@ from distrace.measures.leans import MARGIN, attributed_to, lean_differences
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
 from distrace.measures.statistics import holm, mean, p_value_beyond, roc_auc, share
-from distrace.measures.validation import ORIGINS, confusion_table, precision_and_recall
+from distrace.measures.validation import ORIGINS, agreement, confusion_table, precision_and_recall
+from distrace.pages.contexts import context_numbers
 from distrace.pages.curves import curve_numbers, reach
 from distrace.pages.evaluation import accuracy, plain, strategy_numbers
 from distrace.pages.evidence import evidence_numbers
+from distrace.pages.labelled import habit_sentences, labelled_sentences
 from distrace.pages.sensitivity import sensitivity_numbers
 from distrace.pages.warnings import warnings_of
 from distrace.parts import open_parts, reasons_in_parts
@@ -99,7 +101,7 @@ def _run_numbers(plan: Plan, run: str) -> Numbers:
 def _trace_numbers(plan: Plan, trace: Trace) -> Numbers:
     counted: dict[str, list[pl.DataFrame]] = {"all": [], "right": [], "wrong": []}
     sentences = responses = 0
-    for table in _labelled(plan, trace):
+    for table in labelled_sentences(plan, trace):
         sentences, responses = sentences + len(table), responses + table["rollout_id"].n_unique()
         counted["all"].append(label_counts(table))
         counted["right"].append(label_counts(table.filter(pl.col("correct"))))
@@ -120,19 +122,10 @@ def _trace_numbers(plan: Plan, trace: Trace) -> Numbers:
         "curves": curve_numbers(trace),
         "sensitivity": sensitivity_numbers(plan, trace),
         "habits": _habits(plan, trace),
+        "contexts": context_numbers(plan, trace),
         "float32_check": _float32_numbers(plan, trace),
         "evidence": evidence_numbers(plan, trace),
     }
-
-
-def _labelled(plan: Plan, trace: Trace) -> Iterator[pl.DataFrame]:
-    """Yield the labelled sentences of each part of a trace, with question and correctness of their responses."""
-    labelled = open_parts(plan.trace_parts(trace), kinds.PROVENANCE)
-    graded = open_parts(plan.rollouts_parts("grades", trace.rollouts), kinds.GRADES)
-    for sentences, grades in zip(labelled, graded, strict=True):
-        judged = grades.read("rollout_id", "question_id", "correct")
-        table = sentences.read("rollout_id", "sentence", "start", "end", "label")
-        yield table.join(judged, on="rollout_id", maintain_order="left")
 
 
 def _float32_numbers(plan: Plan, trace: Trace) -> Numbers | None:
@@ -202,22 +195,16 @@ def _world_numbers(plan: Plan) -> Numbers | None:
 
 
 def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
-    run = plan.config["runs"][trace.run]
     counts = open_artifact(validation_path(trace), kinds.VALIDATION).read()
-    chosen = counts.filter(pl.col("alpha") == run["alpha"], pl.col("beta") == run["beta"])
-    quality = precision_and_recall(chosen)
-    differences = _differences(plan, trace)
+    chosen = _at_own_thresholds(plan, trace)
+    others = {context: other for context, other in plan.in_contexts(trace).items() if other != trace}
     return {
         "run": trace.run,
         "teacher": trace.teacher,
         "folder": trace.folder,
         "distilled": trace.rollouts.author,
         "questions": trace.rollouts.questions,
-        "auc_teacher_student": roc_auc(differences["teacher"], differences["student"]),
-        "sentences": {origin: len(values) for origin, values in differences.items()},
-        "precision": {label: value["precision"] for label, value in quality.items()},
-        "recall": {label: value["recall"] for label, value in quality.items()},
-        "confusion": confusion_table(chosen),
+        **_quality(plan, trace),
         "by_length": {
             str(length): precision_and_recall(rows)
             for (length,), rows in chosen.group_by("length", maintain_order=True)
@@ -226,6 +213,27 @@ def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
             {"alpha": alpha, "beta": beta} | precision_and_recall(rows)
             for (alpha, beta), rows in counts.group_by("alpha", "beta", maintain_order=True)
         ],
+        "contexts": {context: _quality(plan, other) for context, other in others.items()},
+    }
+
+
+def _at_own_thresholds(plan: Plan, trace: Trace) -> pl.DataFrame:
+    run = plan.config["runs"][trace.run]
+    counts = open_artifact(validation_path(trace), kinds.VALIDATION).read()
+    return counts.filter(pl.col("alpha") == run["alpha"], pl.col("beta") == run["beta"])
+
+
+def _quality(plan: Plan, trace: Trace) -> Numbers:
+    """Return how good the labels of a trace are in its context."""
+    chosen, differences = _at_own_thresholds(plan, trace), _differences(plan, trace)
+    quality = precision_and_recall(chosen)
+    return {
+        "auc_teacher_student": roc_auc(differences["teacher"], differences["student"]),
+        "sentences": {origin: len(values) for origin, values in differences.items()},
+        "agreement": agreement(chosen),
+        "precision": {label: value["precision"] for label, value in quality.items()},
+        "recall": {label: value["recall"] for label, value in quality.items()},
+        "confusion": confusion_table(chosen),
     }
 
 
@@ -240,17 +248,11 @@ def _differences(plan: Plan, trace: Trace) -> dict[str, NDArray[np.float64]]:
 def _habits(plan: Plan, trace: Trace) -> Numbers:
     """Return, for each habit (a regular expression by name) of the run, the labels of the sentences it matches."""
     habits: dict[str, str] = plan.config["runs"][trace.run]["habits"]
-    shown: dict[str, list[pl.DataFrame]] = {name: [] for name in habits}
     if not habits:
         return {}
-    written = open_parts(plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS)
-    for table, part in zip(_labelled(plan, trace), written, strict=True):
-        sentences = table.join(part.read("rollout_id", "text"), on="rollout_id").with_columns(
-            pl.col("text").str.slice(pl.col("start"), pl.col("end") - pl.col("start")).alias("written")
-        )
-        for name, pattern in habits.items():
-            shown[name].append(sentences.filter(pl.col("written").str.contains(pattern)).drop("text", "written"))
-    return {name: {"pattern": habits[name]} | habit_labels(pl.concat(found)) for name, found in shown.items()}
+    parts = list(habit_sentences(plan, trace))
+    shown = {name: pl.concat([part[name] for part in parts]) for name in habits}
+    return {name: {"pattern": pattern} | habit_labels(shown[name]) for name, pattern in habits.items()}
 
 
 def _selection_numbers(plan: Plan, run: str, teacher: str, strategy: str) -> Numbers:
