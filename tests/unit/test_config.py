@@ -97,7 +97,7 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
         (
             "runs/main/contexts",
             ["window-4", "window_1"],
-            "runs.main.contexts: no context 'window_1'; there are alone, and window-K with a number K of sentences; the",
+            "runs.main.contexts: no context 'window_1'; there are alone, and window-K with a number K of sentences",
         ),
         ("runs/main/contexts", ["full"], "runs.main.contexts: no context 'full'; there are alone, and window-K"),
         (

@@ -1,25 +1,36 @@
 """The scripts of `experiments/`: what they ask of the workflow, and what they make of its results."""
 
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 
+from distrace.measures.labels import Thresholds
 from distrace.plan import load_plan
 
 ROOT = Path(__file__).parents[2]
 SEEDS, QUESTIONS = 3, 40
 
 
+def script(name: str):
+    """Return a script of `experiments/` as a module."""
+    sys.path.insert(0, str(ROOT / "experiments"))
+    module = import_module(name)
+    sys.path.remove(str(ROOT / "experiments"))
+    return module
+
+
 @pytest.fixture(scope="module")
 def strategies():
-    sys.path.insert(0, str(ROOT / "experiments"))
-    import strategies
+    return script("strategies")
 
-    sys.path.remove(str(ROOT / "experiments"))
-    return strategies
+
+@pytest.fixture(scope="module")
+def contexts():
+    return script("contexts")
 
 
 def found(**models: float) -> pl.DataFrame:
@@ -72,3 +83,67 @@ def test_each_score_is_a_strategy_beside_its_twin_and_a_run_can_be_left_out(stra
     assert plan.config["runs"]["same_tokens"]["equal"] == "tokens"
     assert plan.config["questions"]["test"]["source"]["world"]["count"] == 10
     assert list(load_plan(strategies.config_of(3, ["random"], 20, 10, ["every"])).config["runs"]) == ["every"]
+
+
+PROBABLE, NOT, BETWEEN = 0.9, 0.1, 0.5
+
+
+def scored(*rows: tuple, origin: bool = True) -> pl.DataFrame:
+    """Return sentences of responses to a question each: origin, habit, and p_T, p_S in `full` and in `window-1`."""
+    return pl.DataFrame(
+        [
+            {"rollout_id": response, "question_id": response, "sentence": number, "habit": habit}
+            | {"origin": true if origin else None}
+            | {
+                f"p_{role} {context}": p
+                for context, pair in zip(("full", "window-1"), seen, strict=True)
+                for role, p in zip(("teacher", "student", "distilled"), (*pair, PROBABLE), strict=True)
+            }
+            for response, number, true, habit, *seen in rows
+        ],
+        schema_overrides={"origin": pl.String},
+    )
+
+
+TEACHERS, COPIED = (PROBABLE, NOT), (PROBABLE, PROBABLE)
+TRACED = [
+    *(("a", 0, "teacher", True, TEACHERS, TEACHERS), ("a", 1, "teacher", True, COPIED, TEACHERS)),
+    *(("b", 0, "both", False, COPIED, COPIED), ("b", 1, "teacher", True, TEACHERS, TEACHERS)),
+    # The teacher, too, needs what came before; where it alone sees it, the sentence counts as the teacher's.
+    ("b", 2, "both", False, COPIED, (NOT, NOT)),
+]
+CONTROL = [("c", 0, "student", False, (NOT, PROBABLE), (NOT, PROBABLE)), ("c", 1, "both", False, COPIED, COPIED)]
+
+
+def test_a_context_is_compared_with_the_truth_and_so_is_one_that_the_student_alone_sees(contexts):
+    rows = contexts.compared(scored(*TRACED), scored(*CONTROL), Thresholds(0.05, 0.2))
+    found = {(row["context"], row["seen_by"]): row for row in rows}
+    assert list(found) == [("full", "all three"), ("window-1", "all three"), ("window-1", "student")]
+    whole, less, student = found.values()
+    assert (whole["sentences"], whole["precision"], whole["recall"]) == (5, 1, pytest.approx(2 / 3))
+    assert (less["precision"], less["recall"], less["agreement"]) == (1, 1, 1)
+    assert (student["precision"], student["recall"]) == (pytest.approx(3 / 4), 1)
+    assert (whole["habit_first"], whole["habit_later"], less["habit_later"]) == (1, 0, 1)
+    assert less["habit_gone_share"] == 1
+    assert [row["teacher_in_control"] for row in rows] == [0, 0, 0]
+    assert less["auc"] == 1 > whole["auc"]
+
+
+def test_without_a_known_origin_there_is_no_precision(contexts):
+    tables = (scored(*rows, origin=False) for rows in (TRACED, CONTROL))
+    rows = contexts.compared(*tables, Thresholds(0.05, 0.2))
+    assert {(row["precision"], row["auc"]) for row in rows} == {(None, None)}
+    assert [row["habit_later"] for row in rows] == [0, 1, 1]
+    assert contexts.as_text(rows[0])["precision"] == ""
+
+
+def test_contexts_are_tried_on_the_student_beside_the_distilled_model(contexts):
+    plan = load_plan(contexts.world_config(3, ["window-1"]))
+    assert [trace.rollouts.author for trace in plan.traces("main")] == ["main.teacher.teacher_count.0"] * 2
+    assert [trace.rollouts.author for trace in plan.traces("control")] == ["student"] * 2
+    assert all(
+        list(plan.in_contexts(t)) == ["full", "window-1"] for run in plan.config["runs"] for t in plan.traces(run)
+    )
+    assert plan.config["seed"] == 3
+    example = load_plan(contexts.smollm2_config(0, ["window-0"]))
+    assert list(example.config["runs"]) == ["gsm8k", "control"]

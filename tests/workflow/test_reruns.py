@@ -1,11 +1,13 @@
 """What a change costs: the jobs that run, each row of docs/reruns.md, and that models compute only what is new."""
 
 import itertools
+import json
 import re
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+import polars as pl
 import pytest
 import yaml
 
@@ -235,6 +237,30 @@ def test_a_score_computes_what_it_needs_and_nothing_once_it_is_gone(copy_of_fini
     assert {scored_before for _, scored_before in again} <= {to_score for to_score, _ in found}
     assert (copy_of_finished / student).read_bytes() == log_probs
     assert (copy_of_finished / table).read_bytes() == before
+
+
+def test_a_further_context_changes_no_artifact_and_labels_the_first_sentences_as_the_whole_one_does(copy_of_finished):
+    labels = f"results/provenance/main/teacher/{COUNTED}/test/answer"
+    before = {path: path.read_bytes() for path in (copy_of_finished / "results").rglob("*.arrow")}
+    numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())
+    change(copy_of_finished, lambda config: config["runs"]["main"].update(contexts=["window-1"]))
+    snakemake(copy_of_finished)
+    assert {path: path.read_bytes() for path in before} == before
+    whole, less = (
+        pl.concat([open_artifact(path).read() for path in sorted((copy_of_finished / folder).glob("[01].arrow"))])
+        for folder in (labels, f"{labels}/window-1")
+    )
+    assert whole.select("rollout_id", "sentence").equals(less.select("rollout_id", "sentence"))
+    for role in ("teacher", "student", "distilled"):
+        shift = pl.Series(whole[f"p_{role}"] - less[f"p_{role}"]).abs()
+        assert shift.filter(whole["sentence"] < 2).max() < 1e-4
+        assert shift.filter(whole["sentence"] >= 2).max() > 1e-4
+    after = json.loads((copy_of_finished / "results/report/numbers.json").read_text())
+    [trace], [trace_before] = (found["runs"]["main"]["traces"] for found in (after, numbers))
+    assert trace | {"contexts": {}} == trace_before
+    assert list(trace["contexts"]) == ["full", "window-1"]
+    assert trace["contexts"]["full"]["labels"] == trace["labels"]
+    assert list(after["world"]["traces"][0]["contexts"]) == ["window-1"]
 
 
 def test_another_beta_of_the_candidates_trains_no_model_whose_responses_stay_the_same(copy_of_finished):
