@@ -25,7 +25,7 @@ from distrace.plan import WHOLE, Plan, Trace
 EXAMPLE = ROOT / "examples/smollm2-gsm8k"
 ALL, STUDENT = "all three", "student"  # who sees the context; the others see all of the response
 HABIT = {"world": ("step", "^\\s*Swap .* gives "), "smollm2": ("calculator notes", "<<")}
-CONTEXTS = {"world": [f"window-{k}" for k in (0, 1, 2, 4)] + ["alone"], "smollm2": ["window-0", "window-1", "alone"]}
+CONTEXTS = {"world": [f"window-{k}" for k in (0, 1, 4)] + ["alone"], "smollm2": ["window-0", "window-1", "alone"]}
 _KEYS = ["rollout_id", "sentence"]
 
 
@@ -62,20 +62,15 @@ def world_config(seed: int, contexts: list[str]) -> dict:
     """Return the default config with one strategy, in further contexts, and the student's answers traced beside."""
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["seed"] = seed
+    config["runs"]["main"]["test"]["questions"] = ["test"]
     return _with_control(config, "world", contexts)
 
 
 def smollm2_config(seed: int, contexts: list[str]) -> dict:
-    """Return the config of the example, smaller in training and larger in its test, likewise in further contexts."""
-    config = yaml.safe_load((EXAMPLE / "config.yaml").read_text())
+    """Return the config of the example's `strategies.yaml` on fewer test questions, likewise in further contexts."""
+    config = yaml.safe_load((EXAMPLE / "strategies.yaml").read_text())
     config["seed"] = seed
-    config["questions"]["solutions"]["limit"] = config["questions"]["train"]["skip"] = 160
-    config["questions"]["test"]["limit"] = 40
-    for sampling in config["sampling"].values():
-        sampling["samples"] = 2
-    for training in config["training"].values():
-        training["micro_batch_size"] = 2
-    config["training"]["distil"] |= {"epochs": 1, "learning_rate": 2.0e-4}
+    config["questions"]["test"]["limit"] = 50
     return _with_control(config, "smollm2", contexts)
 
 
@@ -83,7 +78,8 @@ def _with_control(config: dict, on: str, contexts: list[str]) -> dict:
     [(own_name, run)] = config["runs"].items()
     habit, pattern = HABIT[on]
     traced = run | {"strategies": ["teacher_count"], "contexts": contexts, "habits": {habit: pattern}}
-    control = {key: traced[key] for key in ("teachers", "student", "test", "contexts", "habits")}
+    kept = ("teachers", "student", "test", "contexts", "habits", "check_float32")
+    control = {key: traced[key] for key in kept if key in traced}
     config["runs"] = {own_name: traced, "control": control | {"distilled": traced["student"]}}
     return config
 

@@ -139,11 +139,11 @@ def test_without_a_known_origin_there_is_no_precision(contexts):
 
 def test_contexts_are_tried_on_the_student_beside_the_distilled_model(contexts):
     plan = load_plan(contexts.world_config(3, ["window-1"]))
-    assert [trace.rollouts.author for trace in plan.traces("main")] == ["main.teacher.teacher_count.0"] * 2
-    assert [trace.rollouts.author for trace in plan.traces("control")] == ["student"] * 2
+    assert [trace.rollouts.author for trace in plan.traces("main")] == ["main.teacher.teacher_count.0"]
+    assert [trace.rollouts.author for trace in plan.traces("control")] == ["student"]
     assert all(
         list(plan.in_contexts(t)) == ["full", "window-1"] for run in plan.config["runs"] for t in plan.traces(run)
     )
     assert plan.config["seed"] == 3
     example = load_plan(contexts.smollm2_config(0, ["window-0"]))
-    assert list(example.config["runs"]) == ["gsm8k", "control"]
+    assert list(example.config["runs"]) == ["svamp", "control"]
