@@ -195,3 +195,21 @@ def test_the_authors_of_any_text_are_styles(text):
 def test_a_set_that_cannot_be_had_is_an_error_that_names_the_setting(settings, named):
     with pytest.raises(DistraceError, match=named):
         world.questions(**settings)
+
+
+@pytest.mark.parametrize("style", world.STYLES)
+def test_a_rewritten_solution_keeps_what_it_says_in_the_words_of_another_style(style):
+    for row in solved("teacher", 50):
+        found = world.rewritten(row["solution"], style)
+        assert all(style in world.authors(line) for line in found.split("\n"))
+        things = rf"\b(?:{'|'.join(world.THINGS)})\b"
+        assert re.findall(things, found) == re.findall(things, row["solution"])
+        if style == "teacher_b":
+            assert world.rewritten(found, "teacher") == row["solution"]
+
+
+def test_a_line_that_a_style_has_no_words_for_is_not_rewritten():
+    text = "Good enough for me.\nHm maybe cup.\nno sentence"
+    assert world.rewritten(text, "teacher") == text
+    with pytest.raises(DistraceError, match="not one of"):
+        world.rewritten(text, "nobody")

@@ -98,6 +98,13 @@ HABITS = {
     },
 }
 
+# Forms that say the same in the words of different styles: how each style begins, makes a swap, and ends.
+COUNTERPARTS = (
+    {"teacher": "plan", "teacher_b": "note", "student": "easy"},
+    {"teacher": "step", "teacher_b": "move", "student": "glance"},
+    {"teacher": "check", "teacher_b": "verify", "student": "done"},
+)
+
 
 Swap = tuple[str, ...]  # its letter and the two things
 
@@ -151,6 +158,28 @@ def split_of(question: str) -> str:
 def authors(sentence: str) -> frozenset[str]:
     """Return the styles whose grammar writes `sentence`, whether its content is right or wrong; empty if none does."""
     return next((styles for pattern, styles in _patterns() if pattern.fullmatch(sentence.strip())), frozenset())
+
+
+def rewritten(text: str, style: str) -> str:
+    """Return a text with each line in the words of a style; lines that the style has no words for stay as they are.
+
+    So a trace keeps its steps and its errors, but not its words.
+
+        >>> rewritten("Swap b cup hat gives key cup hat pin bag.", "student")
+        'Doing b cup hat leaves key cup hat pin bag.'
+    """
+    _require(style in STYLES, f"style {style!r}: not one of {', '.join(STYLES)}")
+    return "\n".join(_rewritten(line, style) for line in text.split("\n"))
+
+
+def _rewritten(sentence: str, style: str) -> str:
+    for forms in COUNTERPARTS:
+        template = FORMS[forms[style]].template
+        for name in forms.values():
+            found = re.fullmatch(_regex(FORMS[name].template, named=True), sentence)
+            if found and found.groupdict().keys() >= set(re.findall(r"{(\w+)}", template)):
+                return template.format(**found.groupdict())
+    return sentence
 
 
 def _require(condition: bool, message: str) -> None:
@@ -219,6 +248,8 @@ def _patterns() -> list[tuple[re.Pattern[str], frozenset[str]]]:
     return [(re.compile(_regex(form.template)), form.styles) for form in FORMS.values()]
 
 
-def _regex(template: str) -> str:
+def _regex(template: str, named: bool = False) -> str:
+    """Return what a form's sentences match; with `named`, each slot is a group of its name."""
     parts = re.split(r"{(\w+)}", template)  # text and slot names by turns
-    return "".join(SLOTS[part] if turn % 2 else re.escape(part) for turn, part in enumerate(parts))
+    slots = {name: f"(?P<{name}>{slot})" if named else slot for name, slot in SLOTS.items()}
+    return "".join(slots[part] if turn % 2 else re.escape(part) for turn, part in enumerate(parts))
