@@ -437,6 +437,7 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
     for strategy in run["trace"] or []:
         if strategy not in run["strategies"]:
             yield f"{where}.trace: {strategy!r} is not among the run's strategies {run['strategies']}"
+    yield from _wrong_attribution(config, f"{where}.attribution", run)
     if run["distilled"]:
         yield from _unknown(_with_trained(config), "models", f"{where}.distilled", run["distilled"])
         for key in [key for key in ("pooled", "equal") if run[key]]:
@@ -452,6 +453,22 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
     yield from _unknown(config, "training", f"{where}.training", run["training"])
     if not run["start"]:
         yield from _untrainable(config, f"{where}.student", run["student"])
+
+
+def _wrong_attribution(config: Config, where: str, run: dict[str, Any]) -> Complaints:
+    references, asked = run["attribution"]["references"], any(run["attribution"].values())
+    if asked and (run["distilled"] is None or len(run["teachers"]) == 1):
+        yield f"{where}: which teacher it was is asked only of a `distilled` model with several `teachers`"
+    if references and set(references) != set(run["teachers"]):
+        yield f"{where}.references: name models for each of the run's teachers {run['teachers']}, and no other"
+    for teacher, models in references.items():
+        for model in models:
+            yield from _unknown(_with_trained(config), "models", f"{where}.references.{teacher}", model)
+            if model == run["distilled"]:
+                yield f"{where}.references.{teacher}: {model!r} is the model in question; a reference is another one"
+    named = [model for models in references.values() for model in models]
+    for model in dict.fromkeys(model for model in named if named.count(model) > 1):
+        yield f"{where}.references: {model!r} learned from one teacher alone; name it once"
 
 
 def _wrong_score(where: str, name: str, score: dict[str, Any]) -> Complaints:

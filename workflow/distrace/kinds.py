@@ -162,6 +162,18 @@ ATTRIBUTION = _kind(
     other=_TEXT,
     lean=_REAL,
     sentences=_INT,
+    author=_TEXT,
+    p_teacher=_REAL,
+    p_other=_REAL,
+)
+DISTILLDETECT = _kind(
+    "distilldetect",
+    has_rejects=True,
+    rollout_id=_TEXT,
+    question_id=_TEXT,
+    teacher=_TEXT,
+    loss_distilled=_REAL,
+    loss_student=_REAL,
 )
 RANKING = _kind("ranking", has_rejects=True, rollout_id=_TEXT, question_id=_TEXT, sample=_INT)
 SELECTION = _kind("selection", has_rejects=True, rollout_id=_TEXT, question_id=_TEXT, rank=_INT, reason=_TEXT)

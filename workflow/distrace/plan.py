@@ -390,6 +390,15 @@ class Plan:
             return []
         return list(dict.fromkeys(trace.rollouts for trace in self.traces(run)))
 
+    def references(self, run: str) -> dict[str, str]:
+        """Return the models that are known to have learned from a run's teachers, each with its teacher."""
+        named = self.config["runs"][run]["attribution"]["references"]
+        return {model: teacher for teacher in self.config["runs"][run]["teachers"] for model in named.get(teacher, [])}
+
+    def detected(self, run: str) -> list[RolloutSet]:
+        """Return those of `attributed` whose author is also tested by what it came to expect (DistillDetect)."""
+        return self.attributed(run) if self.config["runs"][run]["attribution"]["distilldetect"] else []
+
     def style_of(self, model: str) -> str | None:
         """Return the style of the world that a model was trained on from scratch; None for any other model."""
         finetune = self.config["models"].get(model, {"source": {}})["source"].get("finetune")
@@ -526,6 +535,7 @@ class Plan:
         for trace in self.traces(run):
             yield from self._trace_inputs(trace)
         yield from (attribution_path(run, rollouts) for rollouts in self.attributed(run))
+        yield from (distilldetect_path(run, rollouts) for rollouts in self.detected(run))
         for candidates in self.all_candidates(run):
             yield from self._graded(candidates)
             yield ranking_path(run, candidates)
@@ -615,6 +625,11 @@ def validation_path(trace: Trace) -> str:
 def attribution_path(run: str, rollouts: RolloutSet) -> str:
     """Return the path of the leans, between a run's teachers, of the answers of distilled model and student."""
     return f"{RESULTS}/attribution/{run}/{rollouts.folder}.arrow"
+
+
+def distilldetect_path(run: str, rollouts: RolloutSet) -> str:
+    """Return the path of the losses of distilled model (the author) and student on the answers of a run's teachers."""
+    return f"{RESULTS}/distilldetect/{run}/{rollouts.folder}.arrow"
 
 
 def ranking_path(run: str, rollouts: RolloutSet) -> str:

@@ -297,7 +297,38 @@ def attribution_data(wildcards):
         found[f"{role}_rollouts"] = plan.rollouts_parts("rollouts", answers)
         found[f"{role}_sentences"] = plan.sentences_parts(answers)
         found[f"{role}_logprobs"] = [plan.logprobs_parts(teacher, answers) for teacher in teachers]
+    references = [
+        planning.RolloutSet(model, wildcards.questions, wildcards.sampling) for model in plan.references(wildcards.run)
+    ]
+    if references:
+        found["reference_rollouts"] = [plan.rollouts_parts("rollouts", answers) for answers in references]
+        found["reference_sentences"] = [plan.sentences_parts(answers) for answers in references]
+        found["reference_logprobs"] = [plan.logprobs_parts(t, answers) for answers in references for t in teachers]
     return found
+
+
+def references_options(wildcards, input):
+    """Return the options of an attribution job that name its reference students and their answers."""
+    references = list(plan.references(wildcards.run))
+    if not references:
+        return ""
+    return (
+        f"--references {shlex.quote(canonical_json(references))} --reference-rollouts {input.reference_rollouts} "
+        f"--reference-sentences {input.reference_sentences} --reference-logprobs {input.reference_logprobs}"
+    )
+
+
+def distilldetect_data(wildcards):
+    """Return the teachers' answers, and what the distilled model (here the author) and the student make of them."""
+    sets = [
+        planning.RolloutSet(teacher, wildcards.questions, wildcards.sampling)
+        for teacher in plan.config["runs"][wildcards.run]["teachers"]
+    ]
+    return {
+        "rollouts": [plan.rollouts_parts("rollouts", answers) for answers in sets],
+        "distilled": [plan.logprobs_parts(wildcards.author, answers) for answers in sets],
+        "student": [plan.logprobs_parts(student_of(wildcards), answers) for answers in sets],
+    }
 
 
 def finetune_data(wildcards):

@@ -109,10 +109,29 @@ rule attribution:
     params:
         teachers=lambda w: canonical_json(plan.config["runs"][w.run]["teachers"]),
         beta=lambda w: plan.config["runs"][w.run]["beta"],
+        references=references_options,
         version=source_digest("nodes.attribution"),
     shell:
         "python -m distrace.nodes.attribution --teachers {params.teachers:q} --beta {params.beta} "
         "--distilled-rollouts {input.distilled_rollouts} --distilled-sentences {input.distilled_sentences} "
         "--distilled-logprobs {input.distilled_logprobs} --student-rollouts {input.student_rollouts} "
         "--student-sentences {input.student_sentences} --student-logprobs {input.student_logprobs} "
-        "--out {output.attribution} 2>&1 | tee {log}"
+        "{params.references} --out {output.attribution} 2>&1 | tee {log}"
+
+
+rule distilldetect:
+    input:
+        unpack(distilldetect_data),
+    output:
+        losses=f"results/distilldetect/{{run}}/{ROLLOUT_SET}.arrow",
+        rejects=f"results/distilldetect/{{run}}/{ROLLOUT_SET}.rejects.arrow",
+    log:
+        f"logs/distilldetect/{{run}}/{ROLLOUT_SET}.log",
+    conda:
+        "../../envs/distrace.yaml"
+    params:
+        teachers=lambda w: canonical_json(plan.config["runs"][w.run]["teachers"]),
+        version=source_digest("nodes.distilldetect"),
+    shell:
+        "python -m distrace.nodes.distilldetect --teachers {params.teachers:q} --rollouts {input.rollouts} "
+        "--distilled {input.distilled} --student {input.student} --out {output.losses} 2>&1 | tee {log}"

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distrace.measures.leans import MARGIN
-from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share, shares
+from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share, shares, t_test
 
 COUNTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20)
 
@@ -113,3 +113,30 @@ def test_shares_of_the_same_totals_are_those_of_each_alone():
     hits, totals = draw.random((3, 40)), draw.integers(0, 3, 40)
     assert shares(list(hits), totals) == [share(found, totals) for found in hits]
     assert shares(list(hits), np.zeros(40)) == [None] * 3
+
+
+def beyond_t(distance: float, freedom: int) -> float:
+    """Return the chance of Student's t beyond a distance on either side, from its density added up over small steps."""
+    # With t = tan(a) sqrt(freedom), the density in a is that of cos(a)^(freedom - 1).
+    angles = (np.arange(200_000) + 0.5) / 200_000 * np.pi / 2
+    weights = np.cos(angles) ** (freedom - 1)
+    return weights[angles > np.arctan2(distance, np.sqrt(freedom))].sum() / weights.sum()
+
+
+@settings(deadline=None, max_examples=30)
+@given(
+    value=st.floats(-5, 5),
+    samples=st.lists(st.lists(st.integers(-9, 9), min_size=2, max_size=5, unique=True), min_size=1, max_size=3),
+)
+def test_a_draw_is_as_far_from_its_sample_as_students_t_says(value, samples):
+    freedom = sum(len(sample) - 1 for sample in samples)
+    variance = sum((len(sample) - 1) * np.var(sample, ddof=1) for sample in samples) / freedom
+    t = abs(value - np.mean(samples[0])) / np.sqrt(variance * (1 + 1 / len(samples[0])))
+    assert t_test(value, samples) == pytest.approx(beyond_t(t, freedom), abs=1e-4)
+
+
+def test_samples_without_variance_exclude_every_other_value_and_single_draws_show_none():
+    assert t_test(0.5, [[0.5, 0.5], [0.1, 0.1]]) == 1
+    assert t_test(0.4, [[0.5, 0.5], [0.1, 0.1]]) == 0
+    with pytest.raises(ValueError, match="no variance"):
+        t_test(0.4, [[0.5], [0.1]])

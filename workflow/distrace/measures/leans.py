@@ -21,14 +21,27 @@ def lean(sentences: pl.DataFrame, teacher: str, other: str, beta: float) -> pl.D
     """Return for each response its `lean` in [-1, 1] towards `teacher`, and the number of `sentences` it is a mean of.
 
     A sentence speaks for the teacher under which its probability (column `p_NAME`) is larger by more than `beta`.
-    Sentences without a probability under one of the two do not count.
+    Sentences without a probability under one of the two do not count. `p_teacher` and `p_other` are the mean
+    probabilities of those that count.
     """
-    difference = pl.col(f"p_{teacher}") - pl.col(f"p_{other}")
+    p_teacher, p_other = pl.col(f"p_{teacher}"), pl.col(f"p_{other}")
+    difference = p_teacher - p_other
     votes = (difference > beta).cast(pl.Int32) - (difference < -beta).cast(pl.Int32)
+    counts = difference.is_not_null()
     return (
-        sentences.select("rollout_id", votes.alias("vote"))
+        sentences.select(
+            "rollout_id",
+            votes.alias("vote"),
+            p_teacher.alias("p_teacher"),
+            p_other.alias("p_other"),
+            counts.alias("counts"),
+        )
         .group_by("rollout_id", maintain_order=True)
-        .agg(pl.col("vote").mean().alias("lean"), pl.col("vote").count().cast(pl.Int32).alias("sentences"))
+        .agg(
+            pl.col("vote").mean().alias("lean"),
+            pl.col("vote").count().cast(pl.Int32).alias("sentences"),
+            pl.col("p_teacher", "p_other").filter(pl.col("counts")).mean(),
+        )
     )
 
 

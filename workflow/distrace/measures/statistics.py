@@ -110,6 +110,36 @@ def p_value_beyond(differences: Numbers, margin: float) -> float | None:
     return min(1.0, 2 * extreme / (FLIPS + 1))
 
 
+def t_test(value: float, samples: Sequence[Sequence[float]]) -> float:
+    """Return the two-sided p-value of the hypothesis that `value` is one more draw of the first of these samples.
+
+    Draws are taken to be normal, with one variance in all samples: the mean within them, of n1 + n2 + .. - (samples)
+    degrees of freedom. Raises ValueError if there are none.
+    """
+    groups = [np.asarray(sample, float) for sample in samples]
+    freedom = sum(len(group) - 1 for group in groups)
+    if freedom < 1:
+        raise ValueError(f"samples of {[len(group) for group in groups]} draws show no variance")
+    variance = sum(((group - group.mean()) ** 2).sum() for group in groups) / freedom
+    # A rounding error away from no difference is none.
+    distance = max(0.0, abs(value - groups[0].mean()) - 1e-12)
+    return _beyond_t(distance, float(np.sqrt(variance * (1 + 1 / len(groups[0])))), freedom)
+
+
+def _beyond_t(distance: float, error: float, freedom: int) -> float:
+    """Return the chance of Student's t beyond distance / error on either side (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    if not distance:
+        return 1.0
+    angle = np.arctan2(distance, error * np.sqrt(freedom))
+    odd = freedom % 2
+    term, total = (np.cos(angle), 0.0) if odd else (1.0, 0.0)
+    for n in range(1 + odd, freedom, 2):
+        total += term
+        term *= np.cos(angle) ** 2 * n / (n + 1)
+    within = (angle + np.sin(angle) * total) * 2 / np.pi if odd else np.sin(angle) * total
+    return float(min(1.0, max(0.0, 1 - within)))
+
+
 def holm(p_values: list[float]) -> list[float]:
     """Return the p-values, in the same order, adjusted for the number of tests by Holm's method (Holm 1979)."""
     order = np.argsort(p_values, kind="stable")

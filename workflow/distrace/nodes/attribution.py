@@ -1,7 +1,9 @@
 """The attribution node: from which of several teachers did a distilled model learn?
 
 Run by the workflow as `python -m distrace.nodes.attribution --teachers JSON --beta B --distilled-rollouts PARTS
---distilled-sentences PARTS --distilled-logprobs PARTS... --student-rollouts PARTS (and so on) --out FILE`.
+--distilled-sentences PARTS --distilled-logprobs PARTS... --student-rollouts PARTS (and so on) --out FILE`. With
+reference students, models that are known to have learned from the teachers, also `--references JSON
+--reference-rollouts PARTS... (and so on)`.
 """
 
 from dataclasses import dataclass
@@ -21,9 +23,13 @@ from distrace.sources import source_digest
 
 @dataclass(frozen=True)
 class Answers:
-    """The parts of an author's answers; `logprobs` holds those under each teacher, in the order of the teachers."""
+    """The parts of an author's answers; `logprobs` holds those under each teacher, in the order of the teachers.
+
+    `name` tells reference students apart; it is the role of the others.
+    """
 
     role: str
+    name: str
     rollouts: Parts
     sentences: Parts
     logprobs: list[Parts]
@@ -39,15 +45,24 @@ def write_attribution(
     student_sentences: Path,
     student_logprobs: list[Path],
     out: Path,
+    references: list[str] | None = None,
+    reference_rollouts: list[Path] | None = None,
+    reference_sentences: list[Path] | None = None,
+    reference_logprobs: list[Path] | None = None,
 ) -> None:
-    """Write the lean between each two teachers of each response of the distilled model and the student.
+    """Write the lean between each two teachers of each response of the distilled model, the student and the references.
 
-    Each path is the list of the parts; of log-probs, there is one for each teacher, in order.
-    A response in which no sentence has a probability under both teachers is rejected.
+    Each path is the list of the parts; of log-probs, there is one for each teacher, in order (of references, for each
+    teacher of the first, then of the second, and so on). A response in which no sentence has a probability under both
+    teachers is rejected.
     """
+    scored = reference_logprobs or []
+    of_each = [scored[n : n + len(teachers)] for n in range(0, len(scored), len(teachers))]
+    named = zip(references or [], reference_rollouts or [], reference_sentences or [], of_each, strict=True)
     sides = [
-        _opened("distilled", distilled_rollouts, distilled_sentences, distilled_logprobs),
-        _opened("student", student_rollouts, student_sentences, student_logprobs),
+        _opened("distilled", "distilled", distilled_rollouts, distilled_sentences, distilled_logprobs),
+        _opened("student", "student", student_rollouts, student_sentences, student_logprobs),
+        *(_opened("reference", *paths) for paths in named),
     ]
     table = pl.concat([_leans(side, teachers, beta) for side in sides]).with_row_index("row")
     reason = pl.format("no sentence has a probability under both {} and {}", "teacher", "other")
@@ -57,14 +72,17 @@ def write_attribution(
         "version": source_digest("nodes.attribution"),
         "teachers": teachers,
         "beta": beta,
-        **{side.role: fingerprints([side.rollouts, side.sentences, *side.logprobs]) for side in sides},
+        "answers": [
+            [side.role, side.name, fingerprints([side.rollouts, side.sentences, *side.logprobs])] for side in sides
+        ],
     }
     write_with_rejects(out, kinds.ATTRIBUTION, known.drop("row"), rejects, identity, len(table))
 
 
-def _opened(role: str, rollouts: Path, sentences: Path, logprobs: list[Path]) -> Answers:
+def _opened(role: str, name: str, rollouts: Path, sentences: Path, logprobs: list[Path]) -> Answers:
     return Answers(
         role,
+        name,
         open_parts(rollouts, kinds.ROLLOUTS),
         open_parts(sentences, kinds.SENTENCES),
         [open_parts(path, kinds.LOGPROBS) for path in logprobs],
@@ -84,7 +102,8 @@ def _leans(answers: Answers, teachers: list[str], beta: float) -> pl.DataFrame:
         for teacher, other in combinations(teachers, 2):
             leans = lean(table, teacher, other, beta)
             found = responses.join(leans, on="rollout_id", how="left", maintain_order="left")
-            frames.append(found.with_columns(role=pl.lit(answers.role), teacher=pl.lit(teacher), other=pl.lit(other)))
+            about = {"role": answers.role, "author": answers.name, "teacher": teacher, "other": other}
+            frames.append(found.with_columns(**{name: pl.lit(value) for name, value in about.items()}))
     return pl.concat(frames)
 
 

@@ -1,0 +1,30 @@
+"""From which of several teachers did a distilled model learn, by whose answers it came to expect?
+
+DistillDetect (arXiv 2607.09692): the mean loss of the distilled model minus that of its base, here the student, on each
+candidate teacher's own answers. Both read the same tokens, so what is easy for every model cancels. The teacher with
+the lowest difference is the one that the model learned from. `docs/scores.md` describes the test.
+"""
+
+import polars as pl
+
+
+def mean_losses(logprobs: pl.DataFrame, name: str) -> pl.DataFrame:
+    """Return `rollout_id` and, as `loss_NAME`, the mean of -log-prob over the tokens of each response, in nats.
+
+    It is null where a response has no tokens.
+    """
+    mean = pl.col("logprobs").list.eval(pl.element().cast(pl.Float64)).list.mean()
+    return logprobs.select("rollout_id", (-mean).alias(f"loss_{name}"))
+
+
+def loss_differences(losses: pl.DataFrame) -> pl.DataFrame:
+    """Return a column for each teacher: loss of the distilled model minus the student's, by question [questions].
+
+    A question counts if all teachers answered it; several samples of one are averaged. `losses` has a row for each
+    answer of each teacher: `teacher`, `question_id`, `loss_distilled` and `loss_student`. Differences are in nats.
+    """
+    means = losses.group_by("teacher", "question_id", maintain_order=True).agg(
+        (pl.col("loss_distilled") - pl.col("loss_student")).mean().alias("difference")
+    )
+    wide = means.pivot("teacher", index="question_id", values="difference", maintain_order=True)
+    return wide.drop_nulls().drop("question_id")
