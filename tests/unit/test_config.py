@@ -236,6 +236,40 @@ def test_a_score_of_other_tokens_probabilities_needs_the_transformers_engine_of_
     ]
 
 
+TWO_EACH = {"big": ["tuned", "main.big.random.0"], "other": ["main.other.random.0", "main.other.random.5"]}
+
+
+@pytest.mark.parametrize(
+    ("references", "line"),
+    [
+        (
+            {"big": TWO_EACH["big"]},
+            "references: name models for each of the run's teachers ['big', 'other'], and no other",
+        ),
+        (TWO_EACH | {"small": ["big", "other"]}, "references: name models for each of the run's teachers"),
+        (TWO_EACH | {"big": ["tuned"]}, "references.big: ['tuned'] is too short"),
+        (
+            TWO_EACH | {"big": ["tuned", "main.big.randm.0"]},
+            "references.big: no models named 'main.big.randm.0', did you",
+        ),
+        (TWO_EACH | {"big": ["tuned", "ready"]}, "references.big: 'ready' is the model in question"),
+        (TWO_EACH | {"big": ["tuned", "main.other.random.0"]}, "'main.other.random.0' learned from one teacher alone"),
+    ],
+)
+def test_reference_students_are_other_models_two_or_more_for_each_teacher(references, line):
+    config = config_with("runs/given/attribution", {"references": TWO_EACH})
+    load_plan(copy.deepcopy(config))
+    config["runs"]["given"]["attribution"]["references"] = references
+    [found] = mistakes(config)
+    assert line in found
+
+
+@pytest.mark.parametrize("attribution", [{"references": TWO_EACH}, {"distilldetect": True}])
+def test_which_teacher_it_was_is_asked_of_a_given_model_alone(attribution):
+    [found] = mistakes(config_with("runs/main/attribution", attribution))
+    assert found.startswith("runs.main.attribution: which teacher it was is asked only of a `distilled` model")
+
+
 def write_accelerate(folder: Path, processes: int) -> str:
     """Write an accelerate file for so many processes on a CPU; return its path."""
     file = folder / "accelerate.yaml"

@@ -11,6 +11,7 @@ from distrace.plan import (
     RolloutSet,
     Trace,
     attribution_path,
+    distilldetect_path,
     load_plan,
     logprobs_path,
     model_path,
@@ -342,6 +343,24 @@ def test_a_given_model_is_attributed_to_one_of_several_teachers(plan):
     assert load_plan(config_with("runs/given/teachers", ["big"])).attributed("given") == []
     path = attribution_path("given", RolloutSet("ready", "test", "answer"))
     assert path == "results/attribution/given/ready/test/answer.arrow"
+
+
+def test_reference_students_and_distilldetect_are_asked_for_by_a_run():
+    plan = load_plan(copy.deepcopy(CONFIG))
+    assert (plan.references("given"), plan.detected("given")) == ({}, [])
+    named = {"other": ["main.other.random.0", "main.other.random.5"], "big": ["tuned", "main.big.random.0"]}
+    plan = load_plan(config_with("runs/given/attribution", {"references": named, "distilldetect": True}))
+    assert plan.references("given") == {
+        "tuned": "big",
+        "main.big.random.0": "big",
+        "main.other.random.0": "other",
+        "main.other.random.5": "other",
+    }
+    assert plan.detected("given") == plan.attributed("given") == [RolloutSet("ready", "test", "answer")]
+    path = distilldetect_path("given", RolloutSet("ready", "test", "answer"))
+    assert path == "results/distilldetect/given/ready/test/answer.arrow"
+    assert path in plan.report_inputs()
+    assert path not in load_plan(copy.deepcopy(CONFIG)).report_inputs()
 
 
 def test_a_student_may_be_its_own_teacher():

@@ -3,7 +3,7 @@ import math
 import polars as pl
 import pytest
 
-from distrace.measures.losses import loss_differences, mean_losses
+from distrace.measures.losses import loss_falls, mean_losses
 
 
 def test_the_loss_of_a_response_is_the_mean_over_its_tokens_and_there_is_none_without_tokens():
@@ -21,4 +21,4 @@ def test_a_question_counts_once_and_only_where_all_teachers_answered_it():
         ("a", "r", 0.0, 9.0),  # b did not answer it
     ]
     losses = pl.DataFrame(rows, schema=["teacher", "question_id", "loss_distilled", "loss_student"], orient="row")
-    assert loss_differences(losses).to_dict(as_series=False) == {"a": [-1.5], "b": [-0.5]}
+    assert loss_falls(losses).to_dict(as_series=False) == {"a": [1.5], "b": [0.5]}

@@ -8,6 +8,7 @@ move of more than `MARGIN`. `docs/scores.md` describes the test.
 """
 
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -47,10 +48,40 @@ def lean(sentences: pl.DataFrame, teacher: str, other: str, beta: float) -> pl.D
 
 def lean_differences(leans: pl.DataFrame) -> NDArray[np.float64]:
     """Return the distilled model's mean lean minus the student's, for each question that both answered [questions]."""
-    means = leans.group_by("question_id", "role", maintain_order=True).agg(pl.col("lean").mean())
+    return _differences(leans, pl.col("lean"))
+
+
+def nearness_differences(leans: pl.DataFrame, teacher: str) -> NDArray[np.float64]:
+    """Return how much likelier sentences became under a teacher, for each question that both answered [questions].
+
+    That is the mean probability of the distilled model's sentences minus that of the student's, both under the teacher.
+    """
+    mine = leans.filter((pl.col("teacher") == teacher) | (pl.col("other") == teacher))
+    return _differences(mine, pl.when(pl.col("teacher") == teacher).then("p_teacher").otherwise("p_other"))
+
+
+def _differences(leans: pl.DataFrame, value: pl.Expr) -> NDArray[np.float64]:
+    means = leans.group_by("question_id", "role", maintain_order=True).agg(value.mean().alias("value"))
     distilled, student = (means.filter(pl.col("role") == role) for role in ("distilled", "student"))
     both = distilled.join(student, on="question_id", suffix="_student", maintain_order="left")
-    return (both["lean"] - both["lean_student"]).to_numpy()
+    return (both["value"] - both["value_student"]).to_numpy()
+
+
+def not_excluded(pairs: Iterable[Mapping[str, Any]], approaches: Iterable[Mapping[str, Any]]) -> list[str]:
+    """Return the teachers that cannot be excluded at 5 %: none if nothing moved towards any.
+
+    A teacher is excluded if answers did not become likelier under it, or if they moved from it towards another one,
+    each told by adjusted p-values below 0.05.
+    """
+    left = {
+        pair["other"] if pair["difference"]["mean"] > 0 else pair["teacher"]
+        for pair in pairs
+        if pair["p_adjusted"] < 0.05
+    }
+    nearer = [
+        found["teacher"] for found in approaches if found["p_adjusted"] < 0.05 and found["difference"]["mean"] > 0
+    ]
+    return [teacher for teacher in nearer if teacher not in left]
 
 
 def attributed_to(pairs: list[dict[str, Any]], teachers: list[str]) -> str | None:

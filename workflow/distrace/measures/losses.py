@@ -2,7 +2,8 @@
 
 DistillDetect (arXiv 2607.09692): the mean loss of the distilled model minus that of its base, here the student, on each
 candidate teacher's own answers. Both read the same tokens, so what is easy for every model cancels. The teacher with
-the lowest difference is the one that the model learned from. `docs/scores.md` describes the test.
+the lowest difference is the one that the model learned from. Here the sign is turned: how far the loss fell.
+`docs/scores.md` describes the test.
 """
 
 import polars as pl
@@ -17,14 +18,14 @@ def mean_losses(logprobs: pl.DataFrame, name: str) -> pl.DataFrame:
     return logprobs.select("rollout_id", (-mean).alias(f"loss_{name}"))
 
 
-def loss_differences(losses: pl.DataFrame) -> pl.DataFrame:
-    """Return a column for each teacher: loss of the distilled model minus the student's, by question [questions].
+def loss_falls(losses: pl.DataFrame) -> pl.DataFrame:
+    """Return a column for each teacher: loss of the student minus the distilled model's, by question [questions].
 
     A question counts if all teachers answered it; several samples of one are averaged. `losses` has a row for each
-    answer of each teacher: `teacher`, `question_id`, `loss_distilled` and `loss_student`. Differences are in nats.
+    answer of each teacher: `teacher`, `question_id`, `loss_distilled` and `loss_student`. Falls are in nats a token.
     """
     means = losses.group_by("teacher", "question_id", maintain_order=True).agg(
-        (pl.col("loss_distilled") - pl.col("loss_student")).mean().alias("difference")
+        (pl.col("loss_student") - pl.col("loss_distilled")).mean().alias("fall")
     )
-    wide = means.pivot("teacher", index="question_id", values="difference", maintain_order=True)
+    wide = means.pivot("teacher", index="question_id", values="fall", maintain_order=True)
     return wide.drop_nulls().drop("question_id")

@@ -1,8 +1,9 @@
 """How far do students of one teacher differ? With reference students, a teacher is excluded only beyond that.
 
 A reference student is a model that is known to have learned from a teacher. Two students of one teacher differ by
-their training, so the leans of a model that learned from a sibling of the teacher say little alone. The students of each
-teacher answer the same questions as the model in question. If it learned from that teacher, it is one more of them.
+their training, so the leans of a model that learned from a sibling of the teacher say little alone. The students of
+each teacher answer the same questions as the model in question. If it learned from that teacher, it is one more of
+them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,8 +18,8 @@ Pair = tuple[str, str]
 def mean_leans(leans: pl.DataFrame) -> dict[Pair, dict[str, float]]:
     """Return, by teacher and other, the mean lean of each author over the questions that all authors answered.
 
-    `leans` has a row for each response and pair: `author`, `question_id`, `teacher`, `other`, `lean`. A pair for which no
-    question is left has no author.
+    `leans` has a row for each response and pair: `author`, `question_id`, `teacher`, `other`, `lean`. A pair for which
+    no question is left has no author.
     """
     found = {}
     for (teacher, other), rows in leans.group_by("teacher", "other", maintain_order=True):
@@ -32,11 +33,11 @@ def mean_leans(leans: pl.DataFrame) -> dict[Pair, dict[str, float]]:
 def reference_p_values(
     moved: Mapping[Pair, float], students: Mapping[Pair, Mapping[str, Sequence[float]]], teachers: Sequence[str]
 ) -> dict[str, float]:
-    """Return for each teacher the p-value of the hypothesis that the model learned from it, in the way its students did.
+    """Return for each teacher the p-value of the hypothesis that the model is one more of its students.
 
-    `moved` holds the mean lean of the model between two teachers, `students` those of the students of each. The model is
-    compared with the students of the teacher along the lean to each other teacher (`t_test`, the variance from
-    the students of both), and the smallest p-value is multiplied by the number of these (Bonferroni).
+    `moved` holds the mean lean of the model between two teachers, `students` those of the students of each. The model
+    is compared with the students of the teacher along the lean to each other teacher (`t_test`, the variance from the
+    students of both), and the smallest p-value is multiplied by the number of these (Bonferroni).
     """
     found = dict.fromkeys(teachers, 1.0)
     for pair, lean in moved.items():

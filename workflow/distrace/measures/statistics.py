@@ -127,7 +127,10 @@ def t_test(value: float, samples: Sequence[Sequence[float]]) -> float:
 
 
 def _beyond_t(distance: float, error: float, freedom: int) -> float:
-    """Return the chance of Student's t beyond distance / error on either side (Abramowitz and Stegun 26.7.3, 26.7.4)."""
+    """Return the chance of Student's t beyond distance / error on either side.
+
+    By the sums over cosines for whole degrees of freedom (Abramowitz and Stegun 1964, 26.7.3 and 26.7.4).
+    """
     if not distance:
         return 1.0
     angle = np.arctan2(distance, error * np.sqrt(freedom))

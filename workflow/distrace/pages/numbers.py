@@ -15,11 +15,11 @@ from numpy.typing import NDArray
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.measures.labels import LABELS, habit_labels, label_counts, label_shares
-from distrace.measures.leans import MARGIN, attributed_to, lean_differences
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
-from distrace.measures.statistics import holm, mean, p_value_beyond, roc_auc, share
+from distrace.measures.statistics import mean, roc_auc, share
 from distrace.measures.validation import ORIGINS, agreement, confusion_table, precision_and_recall
+from distrace.pages.attribution import attribution_numbers
 from distrace.pages.contexts import context_numbers
 from distrace.pages.curves import curve_numbers, reach
 from distrace.pages.evaluation import accuracy, plain, strategy_numbers
@@ -30,9 +30,7 @@ from distrace.pages.warnings import warnings_of
 from distrace.parts import open_parts, reasons_in_parts
 from distrace.plan import (
     Plan,
-    RolloutSet,
     Trace,
-    attribution_path,
     positions_path,
     ranking_path,
     selection_path,
@@ -88,7 +86,7 @@ def _run_numbers(plan: Plan, run: str) -> Numbers:
             for questions in settings["test"]["questions"]
         },
         "traces": [_trace_numbers(plan, trace) for trace in plan.traces(run)],
-        "attribution": [_attribution_numbers(plan, run, r) for r in plan.attributed(run)],
+        "attribution": [attribution_numbers(plan, run, rollouts) for rollouts in plan.attributed(run)],
         "selections": [
             _selection_numbers(plan, run, teacher, strategy)
             for teacher in plan.pools(run)
@@ -165,26 +163,6 @@ def _shifts(plan: Plan, trace: Trace) -> Numbers:
         found[role] = {"model": scorers[role], "dtype": dtype, "tokens": len(shifts)}
         found[role] |= {"mean": shifts.mean(), "max": shifts.max()}
     return found
-
-
-def _attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Numbers:
-    """Return how far leans moved between each two teachers, and the teacher that is named, or None."""
-    teachers = plan.config["runs"][run]["teachers"]
-    leans = open_artifact(attribution_path(run, rollouts), kinds.ATTRIBUTION).read()
-    pairs = []
-    for (teacher, other), rows in leans.group_by("teacher", "other", maintain_order=True):
-        differences = lean_differences(rows)
-        p_value, difference = p_value_beyond(differences, MARGIN), plain(mean(differences))
-        pairs.append({"teacher": teacher, "other": other, "difference": difference, "p_value": p_value})
-    judged = [pair for pair in pairs if pair["p_value"] is not None]
-    for pair, adjusted in zip(judged, holm([pair["p_value"] for pair in judged]), strict=True):
-        pair["p_adjusted"] = adjusted
-    return {
-        "distilled": rollouts.author,
-        "questions": rollouts.questions,
-        "pairs": pairs,
-        "attributed_to": attributed_to(judged, teachers),
-    }
 
 
 def _world_numbers(plan: Plan) -> Numbers | None:

@@ -1,0 +1,100 @@
+"""Which teacher it was, from hand-made leans and losses."""
+
+import copy
+from pathlib import Path
+
+import pytest
+
+from builders import write
+from configs import CONFIG
+from distrace import kinds
+from distrace.pages.attribution import attribution_numbers
+from distrace.plan import RolloutSet, attribution_path, distilldetect_path, load_plan
+
+QUESTIONS = 40
+ANSWERS = RolloutSet("ready", "test", "answer")
+
+
+def plan_with(**attribution: object):
+    config = copy.deepcopy(CONFIG)
+    config["models"] |= {name: {"source": {"folder": name}} for name in ("b0", "b1", "b2", "o0", "o1", "o2")}
+    config["runs"]["given"]["attribution"] = attribution
+    return load_plan(config)
+
+
+def write_leans(role: str, author: str, lean: float, big: float, other: float) -> list[dict]:
+    """Return rows of an author's answers: a mean lean towards `big`, and mean probabilities under both teachers."""
+    return [
+        {"rollout_id": f"{author}{n}", "question_id": f"q{n}", "role": role, "author": author}
+        | {"teacher": "big", "other": "other", "lean": lean + (n % 2 - 0.5) / 10, "sentences": 4}
+        | {"p_teacher": big, "p_other": other}
+        for n in range(QUESTIONS)
+    ]
+
+
+def numbers(plan, rows: list[dict]) -> dict:
+    write(Path(attribution_path("given", ANSWERS)), kinds.ATTRIBUTION, rows, {})
+    return attribution_numbers(plan, "given", ANSWERS)
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+STUDENT = write_leans("student", "student", 0.0, 0.1, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("distilled", "answer"),
+    [
+        ((0.8, 0.9, 0.2), ["big"]),
+        ((-0.8, 0.9, 0.9), ["other"]),
+        ((0.0, 0.9, 0.9), ["big", "other"]),
+        ((0.0, 0.1, 0.1), []),
+        ((0.8, 0.1, 0.0), []),  # nearer to the one than to the other, but to none than before
+    ],
+)
+def test_what_cannot_be_excluded_became_likelier_and_was_not_left_for_another(distilled, answer):
+    found = numbers(plan_with(), write_leans("distilled", "distilled", *distilled) + STUDENT)
+    assert (found["not_excluded"], found["by"], found["references"]) == (answer, "leans", None)
+    assert found["teachers"][0]["difference"]["mean"] == pytest.approx(distilled[1] - 0.1)
+    assert found["distilldetect"] is None
+
+
+def references(**leans: float) -> list[dict]:
+    return [row for name, lean in leans.items() for row in write_leans("reference", name, lean, 0.9, 0.9)]
+
+
+@pytest.mark.parametrize(("lean", "answer"), [(0.31, ["big"]), (0.22, ["other"]), (0.6, [])])
+def test_with_reference_students_a_model_that_leans_one_way_may_be_that_of_another_teacher(lean, answer):
+    named = {"big": ["b0", "b1", "b2"], "other": ["o0", "o1", "o2"]}
+    rows = references(b0=0.30, b1=0.32, b2=0.31, o0=0.20, o1=0.23, o2=0.22)  # all lean towards `big`
+    found = numbers(plan_with(references=named), write_leans("distilled", "distilled", lean, 0.9, 0.9) + STUDENT + rows)
+    assert (found["not_excluded"], found["by"]) == (answer, "references")
+    [pair] = found["references"]["pairs"]
+    assert pair["lean"] == pytest.approx(lean)
+    assert pair["students"] == {"big": pytest.approx([0.30, 0.32, 0.31]), "other": pytest.approx([0.20, 0.23, 0.22])}
+    assert found["attributed_to"] == "big"
+
+
+def losses(big: float, other: float) -> list[dict]:
+    return [
+        {"rollout_id": f"{teacher}{n}", "question_id": f"q{n}", "teacher": teacher}
+        | {"loss_distilled": loss + n / 1000, "loss_student": 2.0 + n % 2 / 10}
+        for teacher, loss in (("big", big), ("other", other))
+        for n in range(QUESTIONS)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "lowest", "answer"),
+    [((0.5, 1.5), "big", ["big"]), ((1.5, 0.5), "other", ["other"]), ((2.5, 3.0), "big", [])],
+)
+def test_distilldetect_names_the_teacher_on_whose_answers_the_loss_fell_most(found, lowest, answer):
+    plan = plan_with(distilldetect=True)
+    write(Path(distilldetect_path("given", ANSWERS)), kinds.DISTILLDETECT, losses(*found), {})
+    detected = numbers(plan, write_leans("distilled", "distilled", 0.8, 0.9, 0.2) + STUDENT)["distilldetect"]
+    assert (detected["lowest"], detected["not_excluded"]) == (lowest, answer)
+    mean = detected["teachers"][0]["difference"]["mean"]
+    assert mean == pytest.approx(2.05 - found[0] - (QUESTIONS - 1) / 2000)
