@@ -154,15 +154,22 @@ def test_the_first_part_of_a_trace_is_scored_again_in_float32_where_a_model_is_n
 def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_trained_again(copy_of_finished):
     distilled = "main.teacher.teacher_count.0"
     question = {"teachers": ["teacher", "student"], "student": "student", "distilled": distilled}
+    named = {"teacher": ["main.teacher.random.0", "teacher"], "student": ["student", "student_untrained"]}
+    question["attribution"] = {"references": named, "distilldetect": True}
     test = {"questions": ["test"], "sampling": "answer"}
     change(copy_of_finished, lambda config: config["runs"].update(which=question | {"test": test}))
     jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
     assert "attribution" in jobs
     cheap = {"parts", "provenance", "positions", "sensitivity", "validation", "evidence", "report", "explorer"}
-    assert jobs <= cheap | {"attribution", "separation", "truth", "sentences", "logprobs"}
+    assert jobs <= cheap | {"attribution", "distilldetect", "separation", "truth", "sentences", "logprobs", "rollouts"}
     snakemake(copy_of_finished)
     numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())
     [found] = numbers["runs"]["which"]["attribution"]
+    assert {name: len(leans) for name, leans in found["references"]["pairs"][0]["students"].items()} == {
+        "teacher": 2,
+        "student": 2,
+    }
+    assert {one["teacher"] for one in found["distilldetect"]["teachers"]} == {"teacher", "student"}
     [pair] = found["pairs"]
     assert (found["distilled"], pair["teacher"], pair["other"]) == (distilled, "teacher", "student")
     assert 0 < pair["p_value"] <= 1

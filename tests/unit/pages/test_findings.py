@@ -187,15 +187,34 @@ def test_strategies_that_do_not_differ_are_not_said_to():
     assert "strategies differ" not in said(strategies={"tests": {"test": {"pairs": []}}})
 
 
+def attributed(*left: str, by: str = "leans", detected: list[str] | None = None) -> str:
+    found = {"distilled": "d0", "questions": "test", "not_excluded": list(left), "by": by}
+    return said(attribution=[found | {"distilldetect": detected if detected is None else {"not_excluded": detected}}])
+
+
 @pytest.mark.parametrize(
-    ("teacher", "claim"),
+    ("left", "claim"),
     [
-        ("teacher", "By its answers to test, d0 learned from teacher."),
-        (None, "By its answers to test, it is not to be told at 5 % which one d0 learned from."),
+        (["a"], "By its answers to test, d0 writes like a student of a; the other teachers are excluded at 5 %."),
+        (["a", "b"], "By its answers to test, a and b cannot be excluded at 5 % as teachers of d0."),
+        ([], "By its answers to test, d0 writes like a student of none of these teachers."),
     ],
 )
-def test_a_teacher_is_named_only_where_the_test_names_one(teacher, claim):
-    assert claim in said(attribution=[{"distilled": "d0", "questions": "test", "attributed_to": teacher}])
+def test_a_teacher_is_named_alone_only_where_all_others_are_excluded(left, claim):
+    assert claim in attributed(*left)
+
+
+def test_siblings_are_told_apart_by_reference_students_alone():
+    warning = "Without reference students, a sibling of a teacher is not told from it."
+    assert warning in attributed("a")
+    assert warning not in attributed("a", by="references")
+    assert warning not in attributed()
+
+
+def test_two_tests_that_disagree_are_both_told():
+    assert "DistillDetect does not agree: it leaves a and b." in attributed("a", detected=["a", "b"])
+    assert "DistillDetect does not agree: it leaves none." in attributed("a", detected=[])
+    assert "DistillDetect" not in attributed("a", detected=["a"])
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ def findings(run: Numbers) -> list[Markup]:
         found.append(_about(_text("{}, {}", trace["distilled"], trace["questions"]), _trace(trace)))
     if (left := len(run["traces"]) - MOST_TRACES) > 0:
         found.append(_text("{} more below.", counted(left, "trace")))
-    found += [_about("Which teacher", [_attributed(attribution)]) for attribution in run["attribution"]]
+    found += [_about("Which teacher", _attributed(attribution)) for attribution in run["attribution"]]
     for questions, models in run["accuracy"].items():
         pairs = _strategies(run["strategies"], questions)
         found.append(_about(f"Right answers, {questions}", [*_answers(run, models), *pairs]))
@@ -226,11 +226,21 @@ def _verbatim(evidence: Numbers | None) -> Iterator[Markup]:
     )
 
 
-def _attributed(found: Numbers) -> Markup:
-    distilled, questions, teacher = (found[key] for key in ("distilled", "questions", "attributed_to"))
-    if teacher:
-        return _text("By its answers to {}, {} learned from {}.", questions, distilled, teacher)
-    return _text("By its answers to {}, it is not to be told at 5 % which one {} learned from.", questions, distilled)
+def _attributed(found: Numbers) -> Iterator[Markup]:
+    distilled, questions, left = (found[key] for key in ("distilled", "questions", "not_excluded"))
+    if not left:
+        yield _text("By its answers to {}, {} writes like a student of none of these teachers.", questions, distilled)
+    elif len(left) > 1:
+        pattern = "By its answers to {}, {} cannot be excluded at 5 % as teachers of {}."
+        yield _text(pattern, questions, listed(left), distilled)
+    else:
+        pattern = "By its answers to {}, {} writes like a student of {}; the other teachers are excluded at 5 %."
+        yield _text(pattern, questions, distilled, left[0])
+    if left and found["by"] == "leans":
+        yield _text("Without reference students, a sibling of a teacher is not told from it.")
+    detected = found["distilldetect"]
+    if detected and detected["not_excluded"] != left:
+        yield _text("DistillDetect does not agree: it leaves {}.", listed(detected["not_excluded"]))
 
 
 def _against_truth(trace: Numbers) -> Markup:
