@@ -49,7 +49,8 @@ STUDENT = write_leans("student", "student", 0.0, 0.1, 0.1)
     ("distilled", "answer"),
     [
         ((0.8, 0.9, 0.2), ["big"]),
-        ((-0.8, 0.9, 0.9), ["other"]),
+        ((-0.8, 0.2, 0.9), ["other"]),
+        ((-0.8, 0.8, 0.9), ["big", "other"]),  # kin: it came nearer to both
         ((0.0, 0.9, 0.9), ["big", "other"]),
         ((0.0, 0.1, 0.1), []),
         ((0.8, 0.1, 0.0), []),  # nearer to the one than to the other, but to none than before

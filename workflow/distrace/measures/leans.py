@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 MARGIN = 0.05  # of the lean, in [-1, 1]; students distilled from themselves moved by at most 0.012 (docs/world.md)
+KIN = 2  # times as near to one teacher as to another: below it, what tells the two apart need not be what was learned
 
 
 def lean(sentences: pl.DataFrame, teacher: str, other: str, beta: float) -> pl.DataFrame:
@@ -70,17 +71,18 @@ def _differences(leans: pl.DataFrame, value: pl.Expr) -> NDArray[np.float64]:
 def not_excluded(pairs: Iterable[Mapping[str, Any]], approaches: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return the teachers that cannot be excluded at 5 %: none if nothing moved towards any.
 
-    A teacher is excluded if answers did not become likelier under it, or if they moved from it towards another one,
-    each told by adjusted p-values below 0.05.
+    A teacher is excluded if the model did not come nearer to it, or if it moved from that teacher towards another one
+    to which it came more than `KIN` times as near; each is told by adjusted p-values below 0.05. A model comes about as
+    near to siblings, and then leans to the surer one of the two, whichever it learned from.
     """
-    left = {
-        pair["other"] if pair["difference"]["mean"] > 0 else pair["teacher"]
-        for pair in pairs
-        if pair["p_adjusted"] < 0.05
-    }
-    nearer = [
-        found["teacher"] for found in approaches if found["p_adjusted"] < 0.05 and found["difference"]["mean"] > 0
-    ]
+    came = {found["teacher"]: found["difference"]["mean"] for found in approaches if found["p_adjusted"] < 0.05}
+    nearer = {teacher: mean for teacher, mean in came.items() if mean > 0}
+    left = set()
+    for pair in pairs:
+        names = (pair["teacher"], pair["other"])
+        towards, away = names if pair["difference"]["mean"] > 0 else names[::-1]
+        if pair["p_adjusted"] < 0.05 and nearer.get(towards, 0) > KIN * nearer.get(away, 0):
+            left.add(away)
     return [teacher for teacher in nearer if teacher not in left]
 
 
