@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -13,12 +14,15 @@ from distrace.plan import Plan, load_plan
 ROOT = Path(__file__).parents[1]
 
 
-def run_seed(folder: Path, config: dict, cores: str) -> Plan:
-    """Run the workflow of a config in its own folder, unless it is finished there; return its plan."""
+def run_seed(folder: Path, config: dict, cores: str, targets: Sequence[str] = ()) -> Plan:
+    """Run the workflow of a config in its own folder, unless it is finished there; return its plan.
+
+    `targets` are paths of the artifacts that are needed; all, if there are none.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     options = ["--cores", cores, "--directory", str(folder.resolve()), "--quiet", "all"]
-    subprocess.run([sys.executable, "-m", "snakemake", *options], cwd=ROOT, check=True)
+    subprocess.run([sys.executable, "-m", "snakemake", *targets, *options], cwd=ROOT, check=True)
     return load_plan(config)
 
 

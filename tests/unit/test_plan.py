@@ -1,9 +1,12 @@
 import copy
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
+import yaml
 
 from configs import CONFIG, SERVER, config_with
+from distrace.errors import DistraceError
 from distrace.identity import canonical_json
 from distrace.measures.scores import ALWAYS
 from distrace.measures.strategies import Equal, Strategy
@@ -20,6 +23,9 @@ from distrace.plan import (
     selection_path,
 )
 from distrace.settings import Execution, ModelSettings, Sampling, Server, Training, TrainingExecution
+from distrace.world import DIALS, NO_DIALS, Dials
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -471,3 +477,30 @@ def test_paths_are_those_of_the_contract(plan):
     assert selection_path("main", candidates, "random") == "results/selection/main/big/gsm/explore/random.arrow"
     assert model_path("big") == "results/models/big/model.json"
     assert plan.trace_parts(plan.traces("given")[1]) == "results/provenance/given/other/ready/test/answer/parts.arrow"
+
+
+def world_plan(**dials: dict[str, float]):
+    """Return the plan of the default run, with dials by the set of questions."""
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    for name, values in dials.items():
+        config["questions"][name]["source"]["world"] |= values
+    return load_plan(config)
+
+
+def test_a_dial_reaches_the_corpora_that_it_changes_and_no_other_questions():
+    dials = {"overlap": 0.3, "filler": 0, "paraphrase": 0}
+    plan = world_plan(teacher_corpus=dials, student_corpus=dials)
+    turned = {name: plan.questions(name).source["world"] for name in plan.config["questions"]}
+    assert turned["student_corpus"]["overlap"] == 0.3
+    assert all(not set(DIALS) & set(turned[name]) for name in ("teacher_corpus", "train", "test"))
+    before = world_plan()
+    same = [name for name in turned if plan.part_digests(name) == before.part_digests(name)]
+    assert same == ["teacher_corpus", "train", "test", "test_longer"]
+    assert (plan.dials, before.dials) == (Dials(overlap=0.3), NO_DIALS)
+
+
+def test_corpora_with_different_dials_are_two_worlds_and_refused():
+    line = r"questions\.student_corpus\.source\.world: other dials than 'teacher_corpus' has"
+    with pytest.raises(DistraceError, match=line):
+        world_plan(teacher_corpus={"overlap": 0.3})
+    assert world_plan(test={"overlap": 0.3}).dials == NO_DIALS  # no corpus

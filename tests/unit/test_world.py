@@ -1,6 +1,10 @@
 """The world: its questions, its corpora, and the origin of its sentences."""
 
+import json
 import re
+from collections import Counter
+from dataclasses import asdict
+from hashlib import sha256
 
 import pytest
 from hypothesis import given, settings
@@ -150,7 +154,7 @@ def test_the_care_of_a_teacher_varies_and_carelessness_costs_answers():
 
 def test_no_two_forms_write_the_same_sentence():
     sentences = {line for style in world.STYLES for row in solved(style) for line in row["solution"].split("\n")}
-    patterns = [pattern for pattern, _ in world._patterns()]
+    patterns = world._patterns().values()
     assert all(sum(pattern.fullmatch(sentence) is not None for pattern in patterns) == 1 for sentence in sentences)
 
 
@@ -213,3 +217,106 @@ def test_a_line_that_a_style_has_no_words_for_is_not_rewritten():
     assert world.rewritten(text, "teacher") == text
     with pytest.raises(DistraceError, match="not one of"):
         world.rewritten(text, "nobody")
+
+
+# Digests of 300 rows of seed 3 with 1 to 6 swaps, as they were before there were dials.
+BEFORE_DIALS = {
+    (None, "teacher_corpus"): "ec5547cf6621366f",
+    (None, "teacher_b_corpus"): "fa62f999edba9957",
+    (None, "student_corpus"): "e5c1a684e14c97bd",
+    (None, "train"): "45de42098cee8aec",
+    (None, "test"): "7c3f59dec6e7c851",
+    ("teacher", "train"): "3690e1d2dc7d403b",
+    ("teacher_b", "train"): "d9a9e5c974d08c25",
+    ("student", "train"): "c11326916b66c29f",
+}
+DIALS = st.builds(world.Dials, *[st.sampled_from([0.0, 0.3, 0.9])] * 3)
+
+
+@pytest.mark.parametrize(("style", "split"), BEFORE_DIALS)
+@pytest.mark.parametrize("dials", [{}, {"overlap": 0.0, "filler": 0, "paraphrase": 0.0}])
+def test_with_all_dials_at_zero_every_corpus_is_byte_for_byte_what_it_was(style, split, dials):
+    rows = world.questions(split, 300, (1, 6), 3, style, **dials)
+    assert sha256(json.dumps(rows).encode()).hexdigest()[:16] == BEFORE_DIALS[style, split]
+
+
+def test_with_all_dials_at_zero_the_styles_of_a_form_are_those_of_the_table():
+    assert world._writers(world.NO_DIALS) == {name: form.styles for name, form in world.FORMS.items()}
+
+
+@settings(deadline=None)
+@given(dials=DIALS, style=st.sampled_from([*world.STYLES, world.REWRITTEN]))
+def test_whatever_the_dials_questions_stay_and_every_sentence_is_its_authors(dials, style):
+    rows = world.questions("train", 10, (1, 4), 0, style, **asdict(dials))
+    assert [row["question"] for row in rows] == [row["question"] for row in world.questions("train", 10, (1, 4), 0)]
+    author = world.STUDENT if style == world.REWRITTEN else style
+    assert all(author in world.authors(line, dials) for row in rows for line in row["solution"].split("\n"))
+
+
+@pytest.mark.parametrize("style", [*world.STYLES, world.REWRITTEN])
+@pytest.mark.parametrize(
+    "dials", [world.Dials(0.4), world.Dials(0, 0.4), world.Dials(0, 0, 0.4), world.Dials(0.4, 0, 0.4)]
+)
+def test_a_dial_that_changes_nothing_of_a_style_is_not_turned_for_it(style, dials):
+    def written(turned: dict) -> list:
+        return world.questions("train", 200, (1, 4), 0, style, **turned)
+
+    turned = world.turned(style, dials)
+    assert written(turned) == written(asdict(dials))
+    for name in turned:
+        assert written({**turned, name: 0}) != written(turned)
+
+
+def test_with_overlap_the_student_has_the_teachers_form_as_often_as_the_dial_says():
+    rows = world.questions("train", 2000, (2, 4), 0, "student", overlap=0.3)
+    forms = Counter(world.form_of(line) for row in rows for line in row["solution"].split("\n"))
+    for teachers, students in (("step", "glance"), ("check", "done")):
+        assert forms[teachers] / (forms[teachers] + forms[students]) == pytest.approx(0.3, abs=0.04)
+
+
+def test_fillers_are_at_another_rate_in_each_answer_so_that_length_and_content_come_apart():
+    rows = world.questions("train", 1000, (4, 4), 0, "teacher", filler=0.8)
+    lines = [row["solution"].split("\n") for row in rows]
+    careful = [
+        sum(world.form_of(line) in world.FILLERS for line in mine) for mine in lines if "\nSwap d" in "\n".join(mine)
+    ]
+    assert {0, 1, 2, 3, 4, 5, 6} <= set(careful)
+    assert all(
+        world.form_of(mine[0]) not in world.FILLERS and world.form_of(mine[-1]) not in world.FILLERS for mine in lines
+    )
+
+
+def test_paraphrases_take_the_share_of_the_dial_and_some_are_the_students():
+    rows = world.questions("train", 1000, (2, 4), 0, "teacher", paraphrase=0.6)
+    forms = Counter(world.form_of(line) for row in rows for line in row["solution"].split("\n"))
+    steps = ("step", *world.PARAPHRASES["step"])
+    assert forms["step"] / sum(forms[name] for name in steps) == pytest.approx(0.4, abs=0.04)
+    for name in world.PARAPHRASES["step"]:
+        assert forms[name] / sum(forms[n] for n in steps) == pytest.approx(0.2, abs=0.03)
+    assert world.authors("Doing b cup hat leaves key hat pin cup bag.", world.Dials(paraphrase=0.6)) == {
+        "teacher",
+        "student",
+    }
+    assert world.authors("Then b cup hat shows key hat pin cup bag.") == set()
+
+
+def test_rewritten_answers_say_what_the_teacher_says_in_the_students_sentences():
+    pairs = zip(solved("teacher", 100, (2, 4)), solved(world.REWRITTEN, 100, (2, 4)), strict=True)
+    for teachers, rewritten in pairs:
+        said = [world.slots_of(line) for line in teachers["solution"].split("\n")]
+        again = [world.slots_of(line) for line in rewritten["solution"].split("\n")]
+        assert [slots for slots in said if "row" in slots or "thing" in slots] == [slots for slots in again if slots]
+        assert all("student" in world.authors(line) for line in rewritten["solution"].split("\n"))
+
+
+@settings(deadline=None)
+@given(seed=SEEDS)
+def test_a_puzzle_is_read_back_from_its_question(seed):
+    for asked in world.questions("test", 3, (1, 6), seed):
+        puzzle = world.read_puzzle(asked["question"])
+        assert (puzzle.question, puzzle.answer) == (asked["question"], asked["answer"])
+
+
+def test_a_question_of_another_kind_is_no_puzzle():
+    with pytest.raises(DistraceError, match=r"'What is 1\+1\?' is none of its questions"):
+        world.read_puzzle("What is 1+1?")

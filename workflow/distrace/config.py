@@ -24,6 +24,7 @@ from distrace.measures.scores import RANKING_COLUMNS, SCORES, TOP_PROBABILITIES
 from distrace.measures.strategies import LENGTH_MATCHED, SELECTING
 from distrace.text.splitting import SPLITTERS
 from distrace.training.launch import read_accelerate
+from distrace.world import DIALS, Dials
 
 SCHEMA = Path(__file__).parent / "config.schema.yaml"
 PRESETS = Path(__file__).parent / "presets.yaml"
@@ -83,6 +84,13 @@ def base_name(run: Config, teacher: str, strategy: str, seed: int) -> str:
     """Return the model that a run trains a distilled model from: its `start`, filled in, or else its student."""
     start = str(run["start"] or run["student"])
     return start.replace("{teacher}", teacher).replace("{strategy}", strategy).replace("{seed}", str(seed))
+
+
+def corpora(config: Config) -> dict[str, Dials]:
+    """Return the dials of the world of each set of questions that has solutions from it, by the set's name."""
+    worlds = {name: questions["source"]["world"] for name, questions in config["questions"].items()}
+    styled = {name: world for name, world in worlds.items() if world and world["style"]}
+    return {name: Dials(**{dial: world[dial] for dial in DIALS}) for name, world in styled.items()}
 
 
 def picks(config: Config) -> dict[str, str]:
@@ -212,6 +220,7 @@ def _wrong_references(config: Config) -> Complaints:
         yield from _exactly_one(f"questions.{name}.source", questions["source"], ["file", "hub", "world"])
         yield from _wrong_cut(f"questions.{name}", questions)
         yield from _wrong_pattern(f"questions.{name}.grader.pattern", questions["grader"]["pattern"])
+    yield from _wrong_dials(config)
     for name, model in config["models"].items():
         yield from _unknown({"engines": ENGINES}, "engines", f"models.{name}.engine", model["engine"])
         yield from _wrong_model(config, name, model["source"])
@@ -320,6 +329,14 @@ def _drawn_first(config: Config, name: str) -> set[str]:
         waiting += first - found
         found |= first
     return found
+
+
+def _wrong_dials(config: Config) -> Complaints:
+    """Yield a line for each corpus of the world whose dials are not those of the first: a config has one world."""
+    found = list(corpora(config).items())
+    for name, dials in found[1:]:
+        if dials != found[0][1]:
+            yield f"questions.{name}.source.world: other dials than {found[0][0]!r} has; give all corpora the same"
 
 
 def _wrong_cut(where: str, questions: dict[str, Any]) -> Complaints:

@@ -14,6 +14,7 @@ from distrace.config import (
     Config,
     base_name,
     complete,
+    corpora,
     distilled_names,
     picks,
     score_needs,
@@ -27,6 +28,7 @@ from distrace.questions import Cut, Questions, count_parts, part_digests
 from distrace.settings import Execution, ModelSettings, Sampling, Training, TrainingExecution
 from distrace.text.prompts import format_text
 from distrace.training.launch import read_accelerate
+from distrace.world import DIALS, NO_DIALS, REWRITTEN, STUDENT, Author, Dials, turned
 
 RESULTS = "results"
 MOST_LISTED = 200  # parts that one list is made from: Snakemake prints them all where their job fails
@@ -158,8 +160,14 @@ class Plan:
         return dict(config["source"]) | ({"served": config["server"]["model"]} if config["server"] else {})
 
     def questions(self, name: str) -> Questions:
-        """Return where a set of questions comes from; the config's seed counts for those of the world alone."""
+        """Return where a set of questions comes from; the config's seed counts for those of the world alone.
+
+        Of the dials, those are left out that change nothing, so that what they do not touch is not made again.
+        """
         settings = self.config["questions"][name]
+        if world := settings["source"]["world"]:
+            kept = {key: value for key, value in world.items() if key not in DIALS}
+            settings = settings | {"source": settings["source"] | {"world": kept | turned(world["style"], self.dials)}}
         return _pick(Questions, settings | {"seed": self.config["seed"] if settings["source"]["world"] else 0})
 
     def cut(self, questions: str) -> Cut:
@@ -400,15 +408,26 @@ class Plan:
         return self.attributed(run) if self.config["runs"][run]["attribution"]["distilldetect"] else []
 
     def style_of(self, model: str) -> str | None:
-        """Return the style of the world that a model was trained on from scratch; None for any other model."""
+        """Return the style of the world whose sentences a model was trained to write; None for any other model."""
+        author = self.author_of(model)
+        return STUDENT if author and author.style == REWRITTEN else author and author.style
+
+    def author_of(self, model: str) -> Author | None:
+        """Return whose grammar of the world wrote what a model was trained on; None for any other model."""
         finetune = self.config["models"].get(model, {"source": {}})["source"].get("finetune")
-        return self._style(finetune["questions"]) if finetune else None
+        style = self._style(finetune["questions"]) if finetune else None
+        return Author(style, self.dials) if style else None
 
     def has_truth(self, trace: Trace) -> bool:
         """Return whether the true origin of sentences is known: questions, teacher and student are of the world."""
         student = self.config["runs"][trace.run]["student"]
         in_world = self.config["questions"][trace.rollouts.questions]["source"]["world"] is not None
         return in_world and None not in (self.style_of(trace.teacher), self.style_of(student))
+
+    @property
+    def dials(self) -> Dials:
+        """The dials of the world that the config's corpora are from; all at zero where there is none."""
+        return next(iter(corpora(self.config).values()), NO_DIALS)
 
     def _style(self, questions: str) -> str | None:
         return (self.config["questions"][questions]["source"]["world"] or {}).get("style")

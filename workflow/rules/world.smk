@@ -15,9 +15,10 @@ rule truth:
     resources:
         mem_mb=memory_of_parts,
     params:
+        dials=as_json(asdict(plan.dials)),
         version=source_digest("nodes.truth"),
     shell:
-        "python -m distrace.nodes.truth --rollouts {input.rollouts} --sentences {input.sentences} "
+        "python -m distrace.nodes.truth --rollouts {input.rollouts} --sentences {input.sentences} --dials {params.dials:q} "
         "--threads {threads} --out {output} 2>&1 | tee {log}"
 
 
