@@ -149,6 +149,19 @@ SENSITIVITY = _kind(
 )
 TRUTH = _kind("truth", rollout_id=_TEXT, sentence=_INT, origin=_TEXT)
 VALIDATION = _kind("validation", alpha=_REAL, beta=_REAL, length=_INT, origin=_TEXT, label=_TEXT, sentences=_INT)
+ORACLE = _kind(
+    "oracle",
+    rollout_id=_TEXT,
+    sentence=_INT,
+    form=_TEXT,
+    origin=_TEXT,
+    follows=_FLAG,
+    exact_teacher=_REAL,
+    exact_student=_REAL,
+    p_teacher=_REAL,
+    p_student=_REAL,
+    label=_TEXT,
+)
 SEPARATION = _kind(
     "separation", has_rejects=True, rollout_id=_TEXT, sentence=_INT, origin=_TEXT, p_teacher=_REAL, p_student=_REAL
 )

@@ -28,7 +28,7 @@ from distrace.questions import Cut, Questions, count_parts, part_digests
 from distrace.settings import Execution, ModelSettings, Sampling, Training, TrainingExecution
 from distrace.text.prompts import format_text
 from distrace.training.launch import read_accelerate
-from distrace.world import DIALS, NO_DIALS, REWRITTEN, STUDENT, Author, Dials, turned
+from distrace.world import DIALS, NO_DIALS, Author, Dials, sentences_of, turned
 
 RESULTS = "results"
 MOST_LISTED = 200  # parts that one list is made from: Snakemake prints them all where their job fails
@@ -410,7 +410,7 @@ class Plan:
     def style_of(self, model: str) -> str | None:
         """Return the style of the world whose sentences a model was trained to write; None for any other model."""
         author = self.author_of(model)
-        return STUDENT if author and author.style == REWRITTEN else author and author.style
+        return sentences_of(author.style) if author else None
 
     def author_of(self, model: str) -> Author | None:
         """Return whose grammar of the world wrote what a model was trained on; None for any other model."""
@@ -508,6 +508,10 @@ class Plan:
         folders = dict.fromkeys(map(trace.within, sets))
         return [f"{RESULTS}/separation/{trace.run}/{trace.teacher}/{folder}/{LIST}" for folder in folders]
 
+    def oracle_parts(self, trace: Trace) -> str:
+        """Return the path of the list of the parts of a trace's oracle labels (in the world)."""
+        return f"{RESULTS}/oracle/{trace.folder}/{LIST}"
+
     def exports(self) -> list[str]:
         """Return the paths of the dataset cards of all selections."""
         return [
@@ -581,6 +585,7 @@ class Plan:
         if self.has_truth(trace):
             yield from self.separation_parts(trace)
             yield validation_path(trace)
+            yield self.oracle_parts(trace)
         for scorer in self.scorers(trace).values():
             yield self.logprobs_parts(scorer, trace.rollouts, trace.context)
 

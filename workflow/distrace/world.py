@@ -220,6 +220,11 @@ def authors(sentence: str, dials: Dials = NO_DIALS) -> frozenset[str]:
     return frozenset() if form is None else _writers(dials).get(form, frozenset())
 
 
+def sentences_of(style: str) -> str:
+    """Return the style, one of `STYLES`, in whose sentences an author writes."""
+    return STUDENT if style == REWRITTEN else style
+
+
 def form_of(sentence: str) -> str | None:
     """Return the form, one of `EVERY_FORM` by name, that `sentence` is written from; None if there is none."""
     return next((name for name, pattern in _patterns().items() if pattern.fullmatch(sentence.strip())), None)

@@ -395,6 +395,12 @@ def styles(wildcards):
     return as_json({"teacher": plan.style_of(wildcards.teacher), "student": plan.style_of(student_of(wildcards))})
 
 
+def authors(wildcards):
+    """Return the authors of the world whose corpora the teacher and the student of a trace were trained on."""
+    found = {"teacher": wildcards.teacher, "student": student_of(wildcards)}
+    return as_json({role: plan.author_of(model).style for role, model in found.items()})
+
+
 def written_with_rollouts(wildcards):
     """Return whether the rollouts job itself sees to the questions of its part, where they are not written yet.
 

@@ -22,6 +22,32 @@ rule truth:
         "--threads {threads} --out {output} 2>&1 | tee {log}"
 
 
+rule oracle:
+    input:
+        questions=lambda w: plan.questions_parts(w.questions),
+        rollouts=parts_of("rollouts"),
+        sentences=parts_of("sentences"),
+        provenance=lambda w: plan.trace_parts(trace(w)),
+    output:
+        f"results/oracle/{TRACE}/parts.arrow",
+    log:
+        f"logs/oracle/{TRACE}.log",
+    conda:
+        "../../envs/distrace.yaml"
+    threads: parts_at_once
+    resources:
+        mem_mb=memory_of_parts,
+    params:
+        pair=authors,
+        dials=as_json(asdict(plan.dials)),
+        thresholds=thresholds,
+        version=source_digest("nodes.oracle"),
+    shell:
+        "python -m distrace.nodes.oracle --questions {input.questions} --rollouts {input.rollouts} "
+        "--sentences {input.sentences} --provenance {input.provenance} --pair {params.pair:q} --dials {params.dials:q} "
+        "--thresholds {params.thresholds:q} --threads {threads} --out {output} 2>&1 | tee {log}"
+
+
 rule separation:
     input:
         sentences=parts_of("sentences"),

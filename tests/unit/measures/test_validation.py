@@ -4,8 +4,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from distrace.measures.labels import LABELS, Thresholds
-from distrace.measures.validation import Pair, agreement, confusion, origin_of, precision_and_recall, summed_confusion
+from distrace.measures.labels import LABELS, Thresholds, label_of
+from distrace.measures.validation import (
+    Pair,
+    agreement,
+    confusion,
+    oracle_agreement,
+    origin_of,
+    precision_and_recall,
+    summed_confusion,
+)
 
 PAIR = Pair("teacher", "student")
 ORIGINS = ["teacher", "student", "both", "none"]
@@ -63,3 +71,62 @@ def test_the_sums_over_parts_are_the_counts_of_all_sentences_together(parts):
     found = summed_confusion(confusion(labelled(part), point) for part in parts for point in points)
     every = labelled([row for part in parts for row in part])
     assert_frame_equal(found, pl.concat([confusion(every, point) for point in points]).select(found.columns))
+
+
+def compared(**columns: list) -> pl.DataFrame:
+    """Return sentences with the labels of models and of the oracle; probabilities that are not given are 0.9."""
+    size = len(columns["label"])
+    rest = {f"p_{role}{suffix}": [0.9] * size for role in ("teacher", "student") for suffix in ("", "_exact")}
+    about = {"question_id": list("abcdefgh"[:size]), "form": ["step"] * size, "follows": [True] * size}
+    return pl.DataFrame(rest | about | {"origin": ["teacher"] * size, "p_distilled": [0.9] * size} | columns)
+
+
+def test_agreement_precision_and_recall_take_the_oracle_for_the_truth():
+    table = compared(
+        label=["Teacher", "Teacher", "Shared", "Student"], label_exact=["Teacher", "Shared", "Shared", "Teacher"]
+    )
+    found = oracle_agreement(table, Thresholds(0.05, 0.1))
+    assert found["agreement"]["mean"] == 0.5
+    assert (found["agreement"]["n"], found["sentences"], found["follow"]) == (4, 4, 4)
+    assert found["precision"] == {"Teacher": 0.5, "Student": 0, "Shared": 1, "Boosted": None}
+    assert found["recall"] == {"Teacher": 0.5, "Student": None, "Shared": 0.5, "Boosted": None}
+    assert found["confusion"]["Teacher"] == {"Teacher": 1, "Student": 1, "Shared": 0, "Boosted": 0}
+    assert sum(row["sentences"] for row in found["parted"]) == 2
+
+
+@pytest.mark.parametrize(
+    ("models", "exact", "follows", "mend"),
+    [
+        ((0.9, 0.1), (0.9, 0.9), True, "student"),
+        ((0.9, 0.1), (0.1, 0.1), True, "teacher"),
+        ((0.9, 0.6), (0.5, 0.7), True, "both"),
+        ((0.7, 0.55), (0.62, 0.65), True, "either"),
+        ((0.9, 0.1), (0.9, 0.9), False, "content"),
+    ],
+)
+def test_a_label_that_parts_from_the_oracles_is_put_down_to_the_estimate_that_would_mend_it(
+    models, exact, follows, mend
+):
+    thresholds, probabilities = Thresholds(0.05, 0.1), dict(zip(("teacher", "student"), models, strict=True))
+    known = dict(zip(("teacher", "student"), exact, strict=True))
+    table = compared(label=["?"], label_exact=["?"], follows=[follows], p_distilled=[0.9])
+    table = table.with_columns(pl.lit(p).alias(f"p_{role}") for role, p in probabilities.items())
+    table = table.with_columns(pl.lit(p).alias(f"p_{role}_exact") for role, p in known.items())
+    by_oracle = table.with_columns(pl.lit(p).alias(f"p_{role}") for role, p in known.items())
+    labels = [frame.select(label_of(thresholds)).item() for frame in (table, by_oracle)]
+    table = table.with_columns(label=pl.lit(labels[0]), label_exact=pl.lit(labels[1]))
+    [row] = oracle_agreement(table, thresholds)["parted"]
+    assert row == {"form": "step", "label_exact": labels[1], "label": labels[0], "mend": mend, "sentences": 1}
+
+
+def test_where_the_oracle_claims_another_origin_it_is_the_rules_that_part():
+    table = compared(label=["Shared"] * 3, label_exact=["Shared"] * 3, origin=["both", "teacher", "teacher"])
+    found = oracle_agreement(table, Thresholds(0.05, 0.1))
+    assert found["defined"] == [{"form": "step", "label_exact": "Shared", "origin": "teacher", "sentences": 2}]
+    assert found["parted"] == []
+
+
+def test_without_sentences_nothing_is_said_of_the_agreement():
+    found = oracle_agreement(compared(label=["Shared"], label_exact=["Shared"]).clear(), Thresholds(0.05, 0.1))
+    assert found["agreement"] is None
+    assert (found["sentences"], found["parted"], found["defined"]) == (0, [], [])

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from distrace import kinds
 from distrace.artifacts import open_artifact
-from distrace.measures.labels import LABELS, habit_labels, label_counts, label_shares
+from distrace.measures.labels import LABELS, Thresholds, habit_labels, label_counts, label_shares
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
 from distrace.measures.statistics import mean, roc_auc, share
-from distrace.measures.validation import ORIGINS, agreement, confusion_table, precision_and_recall
+from distrace.measures.validation import ORIGINS, agreement, confusion_table, oracle_agreement, precision_and_recall
 from distrace.pages.attribution import attribution_numbers
 from distrace.pages.contexts import context_numbers
 from distrace.pages.curves import curve_numbers, reach
@@ -183,6 +183,7 @@ def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
         "distilled": trace.rollouts.author,
         "questions": trace.rollouts.questions,
         **_quality(plan, trace),
+        "oracle": _oracle_numbers(plan, trace),
         "by_length": {
             str(length): precision_and_recall(rows)
             for (length,), rows in chosen.group_by("length", maintain_order=True)
@@ -213,6 +214,21 @@ def _quality(plan: Plan, trace: Trace) -> Numbers:
         "recall": {label: value["recall"] for label, value in quality.items()},
         "confusion": confusion_table(chosen),
     }
+
+
+def _oracle_numbers(plan: Plan, trace: Trace) -> Numbers:
+    """Return how far the labels of a trace agree with those of exact probabilities."""
+    run = plan.config["runs"][trace.run]
+    labelled = open_parts(plan.trace_parts(trace), kinds.PROVENANCE)
+    graded = open_parts(plan.rollouts_parts("grades", trace.rollouts), kinds.GRADES)
+    exact = open_parts(plan.oracle_parts(trace), kinds.ORACLE)
+    tables = [
+        sentences.read()
+        .join(grades.read("rollout_id", "question_id"), on="rollout_id", maintain_order="left")
+        .join(known.read(), on=["rollout_id", "sentence"], suffix="_exact", maintain_order="left")
+        for sentences, grades, known in zip(labelled, graded, exact, strict=True)
+    ]
+    return oracle_agreement(pl.concat(tables), Thresholds(run["alpha"], run["beta"]))
 
 
 def _differences(plan: Plan, trace: Trace) -> dict[str, NDArray[np.float64]]:

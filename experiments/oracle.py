@@ -1,0 +1,241 @@
+"""Compare the labels of models with those of exact probabilities, in worlds that are harder dial by dial.
+
+    python experiments/oracle.py --folder FOLDER [--seeds 0 1 2] [--dials overlap filler paraphrase partial]
+        [--figure FILE.svg] [--cores 1]
+
+docs/experiments.md says what it varies and how to read the table.
+"""
+
+import argparse
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+import numpy as np
+import polars as pl
+import yaml
+from seeds import ROOT, print_results, run_seed
+
+from distrace import kinds
+from distrace.measures.labels import LABELS, Thresholds
+from distrace.measures.validation import oracle_agreement
+from distrace.pages.figures import COLOURS, as_svg
+from distrace.parts import open_parts
+from distrace.plan import Plan, load_plan
+from distrace.world import DIALS, Dials, turned
+
+# What is turned, one thing at a time, and its values beside zero. `partial` is the share of the responses learned from
+# that are the student's own.
+VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8), "partial": (0.25, 0.5)}
+PARTIAL, ZERO = "partial", ("none", 0.0)
+SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
+TRAINING = {
+    "teacher_from_scratch": {"max_steps": 1000},
+    "student_from_scratch": {"max_steps": 1000},
+    "distil": {"epochs": 5},
+}
+# Where a dial changes a corpus, its model goes on from that of the world with all dials at zero: it can copy already.
+ADAPT = {"max_steps": 250, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 2.0e-3, "max_length": 256}
+WARMUP = {"warmup": 0.05}
+MENDS = ("teacher", "student", "either", "both", "content")
+
+T_QUANTILES = {
+    2: 12.706,
+    3: 4.303,
+    4: 3.182,
+    5: 2.776,
+    6: 2.571,
+    7: 2.447,
+    8: 2.365,
+    9: 2.306,
+    10: 2.262,
+}  # by n
+
+# The own score of `partial`.
+SCORE = '''"""Written by experiments/oracle.py."""
+
+from zlib import crc32
+
+
+def score(candidates):
+    """Prefer the student's own response to a share of {share} of the questions."""
+    is_own = candidates.teacher["logprobs"].to_list() == candidates.student["logprobs"].to_list()
+    return [{share} if is_own else crc32(name.encode()) / 2**32 for name in candidates.responses["question_id"]]
+'''
+
+
+def main() -> None:
+    """Run every setting with every seed in its own folder; print the table, then the JSON line."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--folder", type=Path, required=True, help="where the runs go; what is finished is kept")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--dials", nargs="+", choices=list(VALUES), default=list(VALUES))
+    parser.add_argument("--figure", type=Path, help="where to draw the table")
+    parser.add_argument("--cores", default="1")
+    options = parser.parse_args()
+    # The models that a dial leaves as they are come from the run with all dials at zero.
+    os.environ.setdefault("DISTRACE_STORE", str(options.folder.resolve() / "store"))
+    settings = [ZERO, *((dial, value) for dial in options.dials for value in VALUES[dial])]
+    found = []
+    for seed in options.seeds:
+        for dial, value in settings:
+            found.append(
+                {"dial": dial, "value": value, "seed": seed}
+                | measured(options.folder, dial, value, seed, options.cores)
+            )
+    rows = [over_seeds([row for row in found if (row["dial"], row["value"]) == setting]) for setting in settings]
+    if options.figure:
+        options.figure.write_text(figure(found, options.dials).replace("currentColor", "#666") + "\n")
+    print_results(rows, table=[as_text(row) for row in rows], seeds=options.seeds, each=found)
+
+
+def measured(folder: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
+    """Run one setting, unless it is finished, and return how its labels agree with the oracle's."""
+    run = folder / f"{dial}-{value}-seed-{seed}"
+    base = folder / "{}-{}-seed-{}".format(*ZERO, seed)
+    config = config_of(seed, dial, value, base.resolve(), run.resolve())
+    [trace] = [trace for name in config["runs"] for trace in load_plan(config_copy(config)).traces(name)]
+    plan = run_seed(run, config, cores, [load_plan(config_copy(config)).oracle_parts(trace)])
+    settings = plan.config["runs"][trace.run]
+    return oracle_agreement(joined(run, plan, trace), Thresholds(settings["alpha"], settings["beta"]))
+
+
+def config_copy(config: dict) -> dict:
+    """Return a copy: a plan fills the defaults in in place."""
+    return yaml.safe_load(yaml.safe_dump(config))
+
+
+def config_of(seed: int, dial: str, value: float, base: Path, run: Path) -> dict:
+    """Return the config of one setting: the default run's, with shorter chains and a single strategy.
+
+    `base` is the folder of the run of this seed with all dials at zero.
+    """
+    config = yaml.safe_load((ROOT / "config.yaml").read_text())
+    config["seed"] = seed
+    del config["questions"]["test_longer"]
+    for name, swaps in SWAPS.items():
+        config["questions"][name]["source"]["world"]["swaps"] = swaps
+    config["questions"]["train"]["source"]["world"]["count"] = 400
+    config["questions"]["test"]["source"]["world"]["count"] = 200
+    for name, changes in TRAINING.items():
+        config["training"][name] |= changes
+    config["sampling"]["explore"]["samples"] = 1
+    config["runs"]["main"] |= {"strategies": ["random"], "test": {"questions": ["test"], "sampling": "answer"}}
+    if dial in DIALS:
+        turn(config, dial, value, base)
+    if dial == PARTIAL:
+        pool_with_student(config, value, run)
+    return config
+
+
+def turn(config: dict, dial: str, value: float, base: Path) -> None:
+    """Turn a dial of the world, in place; models of the corpora that it changes go on from those of `base`."""
+    config["training"]["adapt"] = ADAPT | WARMUP
+    for style in ("teacher", "student"):
+        config["questions"][f"{style}_corpus"]["source"]["world"][dial] = value
+        if not turned(style, Dials(**{dial: value})):
+            continue
+        weights = base / "results" / "models" / style / "weights"
+        config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
+        config["models"][style]["source"]["finetune"]["training"] = "adapt"
+
+
+def pool_with_student(config: dict, share: float, run: Path) -> None:
+    """Let the distilled model learn the student's own responses to a share of the questions, in place."""
+    run.mkdir(parents=True, exist_ok=True)
+    score = run / "from_student.py"
+    score.write_text(SCORE.format(share=share))
+    config["scores"] = {score.stem: {"file": str(score), "pick": "highest"}}
+    main = config["runs"]["main"]
+    config["runs"] = {
+        "main": main | {"teachers": ["teacher", "student"], "pooled": True, "strategies": [score.stem], "trace": []},
+        PARTIAL: {"teachers": ["teacher"], "student": "student", "test": main["test"]}
+        | {"distilled": f"main.pooled.{score.stem}.0"},
+    }
+
+
+def joined(folder: Path, plan: Plan, trace: Any) -> pl.DataFrame:
+    """Return the sentences of a trace with the labels of the models and of the oracle."""
+    rollouts = open_parts(folder / plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS)
+    labelled = open_parts(folder / plan.trace_parts(trace), kinds.PROVENANCE).read()
+    exact = open_parts(folder / plan.oracle_parts(trace), kinds.ORACLE).read()
+    questions = rollouts.read("rollout_id", "question_id")
+    return labelled.join(questions, on="rollout_id").join(exact, on=["rollout_id", "sentence"], suffix="_exact")
+
+
+def over_seeds(rows: list[dict]) -> dict:
+    """Return the means over seeds of a setting, with 95 % intervals of Student's t over the seeds."""
+    found = {"dial": rows[0]["dial"], "value": rows[0]["value"], "seeds": len(rows)}
+    found["sentences"] = sum(row["sentences"] for row in rows)
+    found |= {"agreement": mean_of([row["agreement"]["mean"] for row in rows])}
+    for label in LABELS:
+        found |= {f"{label} {what}": mean_of([row[what][label] for row in rows]) for what in ("precision", "recall")}
+        found[f"{label} by oracle"] = sum(sum(row["confusion"][label].values()) for row in rows)
+    found["follow"] = sum(row["follow"] for row in rows) / found["sentences"]
+    for mend in MENDS:
+        parted = sum(part["sentences"] for row in rows for part in row["parted"] if part["mend"] == mend)
+        found[f"parted: {mend}"] = parted / found["sentences"]
+    found["defined"] = sum(part["sentences"] for row in rows for part in row["defined"]) / found["sentences"]
+    return found
+
+
+def mean_of(values: list[float | None]) -> dict[str, float | int | None]:
+    """Return the mean of values that are known, within 0 and 1, with its 95 % interval of Student's t."""
+    known = np.array([value for value in values if value is not None])
+    if not len(known):
+        return {"mean": None, "low": None, "high": None, "n": 0}
+    half = T_QUANTILES[len(known)] * known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else 1.0
+    mean = float(known.mean())
+    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "n": len(known)}
+
+
+def as_text(row: dict) -> dict:
+    """Return a row for the table, in per cent."""
+    shown = {name: row[name] for name in ("dial", "value", "seeds", "sentences")}
+    shown["agreement"] = _text(row["agreement"])
+    for label in LABELS:
+        shown[label] = " / ".join(_text(row[f"{label} {what}"], short=True) for what in ("precision", "recall"))
+    return shown | {"follow": f"{100 * row['follow']:.1f}", "defined": f"{100 * row['defined']:.1f}"}
+
+
+def _text(value: Mapping[str, Any], short: bool = False) -> str:
+    if value["mean"] is None:
+        return "-"
+    mean, low, high = (f"{100 * value[name]:.1f}" for name in ("mean", "low", "high"))
+    return mean if short else f"{mean} ({low} to {high})"
+
+
+def figure(found: list[dict], dials: list[str]) -> str:
+    """Return, as SVG, agreement, precision and recall by dial: a line for the means, and a point for each seed."""
+    data, colours = alt.Data(values=list(_points(found, dials))), list(COLOURS.values())
+    base = alt.Chart(data).encode(
+        x=alt.X("value:Q", title=None, axis=alt.Axis(tickCount=4)),
+        color=alt.Color("label:N", title=None, scale=alt.Scale(domain=["all", *COLOURS], range=["#009E73", *colours])),
+    )
+    y = alt.Y("share:Q", title=None, scale=alt.Scale(domain=[0, 1]))
+    lines = base.mark_line(strokeWidth=1.5).encode(y=alt.Y("mean(share):Q", title=None, scale=alt.Scale(domain=[0, 1])))
+    points = base.mark_point(filled=True, size=18, opacity=0.6).encode(y=y)
+    panels = alt.layer(lines, points).properties(width=130, height=110)
+    return as_svg(
+        panels.facet(
+            row=alt.Row("measure:N", title=None, sort=["agreement", "precision", "recall"]),
+            column=alt.Column("dial:N", title=None, sort=dials),
+        )
+    )
+
+
+def _points(found: list[dict], dials: list[str]) -> Iterator[dict]:
+    for row in found:
+        for dial in dials if row["dial"] == ZERO[0] else [row["dial"]]:
+            about = {"dial": dial, "value": row["value"], "seed": row["seed"]}
+            yield about | {"measure": "agreement", "label": "all", "share": row["agreement"]["mean"]}
+            for measure in ("precision", "recall"):
+                for label, share in row[measure].items():
+                    if share is not None:
+                        yield about | {"measure": measure, "label": label, "share": share}
+
+
+if __name__ == "__main__":
+    main()
