@@ -124,18 +124,18 @@ def config_of(seed: int, dial: str, value: float, base: Path, run: Path) -> dict
     config["sampling"]["explore"]["samples"] = 1
     config["runs"]["main"] |= {"strategies": ["random"], "test": {"questions": ["test"], "sampling": "answer"}}
     if dial in DIALS:
-        turn(config, dial, value, base)
+        turn(config, {dial: value}, base)
     if dial == PARTIAL:
         pool_with_student(config, value, run)
     return config
 
 
-def turn(config: dict, dial: str, value: float, base: Path) -> None:
-    """Turn a dial of the world, in place; models of the corpora that it changes go on from those of `base`."""
+def turn(config: dict, dials: dict[str, float], base: Path) -> None:
+    """Turn dials of the world, in place; models of the corpora that they change go on from those of `base`."""
     config["training"]["adapt"] = ADAPT | WARMUP
     for style in ("teacher", "student"):
-        config["questions"][f"{style}_corpus"]["source"]["world"][dial] = value
-        if not turned(style, Dials(**{dial: value})):
+        config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
+        if not turned(style, Dials(**dials)):
             continue
         weights = base / "results" / "models" / style / "weights"
         config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
@@ -181,14 +181,17 @@ def over_seeds(rows: list[dict]) -> dict:
     return found
 
 
-def mean_of(values: list[float | None]) -> dict[str, float | int | None]:
-    """Return the mean of values that are known, within 0 and 1, with its 95 % interval of Student's t."""
+def mean_of(values: list[float | None], bounded: bool = True) -> dict[str, float | int | None]:
+    """Return the mean of values that are known with its 95 % interval of Student's t, `bounded` by 0 and 1."""
     known = np.array([value for value in values if value is not None])
     if not len(known):
         return {"mean": None, "low": None, "high": None, "n": 0}
     half = T_QUANTILES[len(known)] * known.std(ddof=1) / np.sqrt(len(known)) if len(known) > 1 else 1.0
     mean = float(known.mean())
-    return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "n": len(known)}
+    low, high = mean - half, mean + half
+    if bounded:
+        low, high = max(0.0, low), min(1.0, high)
+    return {"mean": mean, "low": low, "high": high, "n": len(known)}
 
 
 def as_text(row: dict) -> dict:

@@ -1,15 +1,19 @@
 """The scripts of `experiments/`: what they ask of the workflow, and what they make of its results."""
 
+import random
 import sys
 from importlib import import_module
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from distrace.measures.labels import Thresholds
+from distrace.measures.own_scores import OwnScore, load_score
 from distrace.plan import load_plan
+from distrace.world import NO_DIALS, Dials, authors, form_of, questions
 
 ROOT = Path(__file__).parents[2]
 SEEDS, QUESTIONS = 3, 40
@@ -31,6 +35,16 @@ def strategies():
 @pytest.fixture(scope="module")
 def contexts():
     return script("contexts")
+
+
+@pytest.fixture(scope="module")
+def oracle():
+    return script("oracle")
+
+
+@pytest.fixture(scope="module")
+def causal():
+    return script("causal")
 
 
 def found(**models: float) -> pl.DataFrame:
@@ -147,3 +161,83 @@ def test_contexts_are_tried_on_the_student_beside_the_distilled_model(contexts):
     assert plan.config["seed"] == 3
     example = load_plan(contexts.smollm2_config(0, ["window-0"]))
     assert list(example.config["runs"]) == ["svamp", "control"]
+
+
+@pytest.mark.parametrize(("dial", "value"), [("none", 0.0), ("overlap", 0.1), ("filler", 0.4), ("paraphrase", 0.4)])
+def test_a_dial_trains_on_what_it_changes_and_takes_the_other_model_as_it_is(oracle, tmp_path, dial, value):
+    plan = load_plan(oracle.config_of(0, dial, value, tmp_path / "base", tmp_path / "run"))
+    changed = {"overlap": {"student"}, "paraphrase": {"teacher"}, "filler": {"teacher", "student"}}.get(dial, set())
+    adapted = {name for name in ("teacher", "student") if plan.model_config(f"{name}_untrained")["source"]["folder"]}
+    assert adapted == changed
+    assert plan.dials == (NO_DIALS if dial == "none" else Dials(**{dial: value}))
+    [trace] = plan.traces("main")
+    assert plan.has_truth(trace)
+
+
+def test_a_share_of_the_responses_learned_is_the_students_own(oracle, tmp_path):
+    plan = load_plan(oracle.config_of(0, "partial", 0.25, tmp_path, tmp_path))
+    [trace] = [trace for run in plan.config["runs"] for trace in plan.traces(run)]
+    assert (trace.run, trace.teacher) == ("partial", "teacher")
+    assert plan.selections_behind(trace.rollouts.author)[0].teacher == "pooled"
+    score = load_score(OwnScore(plan.config["scores"]["from_student"]["file"]))[0].compute
+    ids = [f"{n}" for n in range(1000)]
+    own, teachers = (SimpleNamespace(responses=pl.DataFrame({"question_id": ids, "rollout_id": ids})) for _ in range(2))
+    own.teacher = own.student = pl.DataFrame({"logprobs": [[-1.0]] * 1000})
+    teachers.teacher, teachers.student = own.teacher, pl.DataFrame({"logprobs": [[-2.0]] * 1000})
+    taken = score(own) > score(teachers)
+    assert taken.mean() == pytest.approx(0.25, abs=0.04)
+
+
+def test_means_over_seeds_have_intervals_of_students_t(oracle):
+    found = oracle.mean_of([0.9, 0.8, None, 1.0])
+    assert (found["mean"], found["n"]) == (pytest.approx(0.9), 3)
+    assert (found["low"], found["high"]) == (pytest.approx(0.9 - 4.303 * 0.1 / 3**0.5), 1.0)
+    assert oracle.mean_of([0.9, 1.3], bounded=False)["high"] > 1
+    assert oracle.mean_of([None])["mean"] is None
+
+
+def test_each_form_that_is_replaced_is_the_teachers_and_no_two_of_a_training_stand_at_one_place(causal):
+    replaced = [form for forms in causal.REPLACED for form in forms]
+    assert len(set(replaced)) == len(replaced)
+    assert set(replaced) == set(causal.MEANT)
+    assert all(len({causal.MEANT[form] for form in forms}) == len(forms) for forms in causal.REPLACED)
+
+
+def test_what_is_replaced_is_said_as_the_student_would_and_the_rest_stays(causal):
+    dials = {"paraphrase": causal.DIALS["paraphrase"]}
+    rng, before, after = random.Random(0), [], []
+    for row in questions("train", 300, (2, 3), 0, "teacher", **dials):
+        lines = row["solution"].split("\n")
+        again = causal.replaced(row["question"], row["solution"], ("step", "plan"), rng).split("\n")
+        for old, new in zip(lines, again, strict=True):
+            assert new == old or form_of(old) in ("step", "plan")
+            assert "student" in authors(new, Dials(**causal.DIALS)) or form_of(old) not in ("step", "plan")
+            assert " ".join(old.split()[1:4]) == " ".join(new.split()[1:4]) or form_of(old) != "step"
+            before, after = [*before, form_of(old)], [*after, form_of(new)]
+    # The student keeps the teacher's form as often as it has it itself: of those with paraphrases, in their share.
+    assert after.count("step") / before.count("step") < causal.DIALS["overlap"]
+
+
+def test_the_effect_is_the_share_by_which_a_form_is_written_less(causal):
+    world = {"rates": {causal.FULL: {"step": 2.0, "row": 1.0, "aim": 0.0}, "replaced_0": {"step": 0.5}}}
+    assert causal.effect(world, "step", "replaced_0") == 0.75
+    assert causal.effect(world, "row", None) == 0.0
+    assert causal.effect(world, "aim", "replaced_0") is None
+
+
+def test_a_rule_is_judged_by_the_sentences_of_forms_with_a_large_effect(causal):
+    sentences = pl.DataFrame(
+        {
+            "form": ["step", "step", "row", "row", None],
+            "label": ["Teacher", "Boosted", "Shared", "Shared", "Teacher"],
+            "p_teacher": [0.9, 0.5, 0.6, 0.5, 1.0],
+            "p_student": [0.1, 0.45, 0.5, 0.5, 0.0],
+            "p_distilled": [0.9, 0.9, 0.5, 0.5, 0.0],
+        }
+    )
+    forms = [{"form": "step", "effect": {"mean": 0.9}}, {"form": "row", "effect": {"mean": 0.0}}]
+    areas = {rule: causal.about_rule(rule, [{"sentences": sentences}], forms)["area"]["mean"] for rule in causal.RULES}
+    assert areas["p_teacher - p_student"] == 0.75
+    assert areas["p_distilled - p_student"] == areas["both"] == 1.0
+    assert areas["label Teacher"] == 0.75
+    assert areas["label Teacher or Boosted"] == 1.0
