@@ -7,7 +7,6 @@ itself would write in place of that form. docs/experiments.md says how to read t
 """
 
 import argparse
-import json
 import os
 import random
 from collections import Counter
@@ -16,22 +15,23 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from oracle import ZERO, config_copy, config_of, joined, mean_of, turn
+from oracle import ZERO, add_distilled, config_of, copied, joined, mean_of, measured, taught
 from seeds import print_results, run_seed
 
 from distrace import kinds
-from distrace.artifacts import open_artifact
 from distrace.measures.statistics import roc_auc
 from distrace.parts import open_parts
-from distrace.plan import Plan, RolloutSet, load_plan, model_path, selection_path
+from distrace.plan import RolloutSet, load_plan
 from distrace.world import EVERY_FORM, PARAPHRASES, STUDENT, Dials, form_of, forms_at, read_puzzle, slots_of
 
 DIALS = {"overlap": 0.3, "paraphrase": 0.5}
-# Forms that are replaced in one training, each at another place of an answer: what is written at one place does not
-# depend on the forms at the others.
-REPLACED = (("plan", "step", "check"), ("aim", "apply", "sure"), ("easy", "turn", "done"), ("glance",))
-CONTROL = "main.teacher.random.1"  # the same responses, another seed
-FULL = "main.teacher.random.0"
+FULL, CONTROL = "full", "reversed"  # the control learns the same answers in another order
+# The models that are trained, and the forms replaced for each: every one at another place of an answer, since what is
+# written at one place does not depend on the forms at the others.
+MODELS = {FULL: (), CONTROL: ()} | {
+    f"without_{forms[0]}": forms
+    for forms in (("plan", "step", "check"), ("aim", "apply", "sure"), ("easy", "turn", "done"), ("glance",))
+}
 CAUSED = 0.5  # from this effect on, a form counts as the teacher's
 MEANT = {form: name for name, forms in PARAPHRASES.items() for form in (name, *forms)}
 RULES = ("p_teacher - p_student", "p_distilled - p_student", "both", "label Teacher", "label Teacher or Boosted")
@@ -59,45 +59,19 @@ def run_world(folder: Path, seed: int, cores: str) -> dict:
     Returns the sentences of the distilled model, and how often each model writes each form in an answer.
     """
     zero, run = folder / "{}-{}-seed-{}".format(*ZERO, seed), folder / f"causal-seed-{seed}"
-    bases = [model_path("teacher"), model_path("student")]
-    run_seed(zero, config_of(seed, *ZERO, zero, zero), cores, bases)
-    config = config_of(seed, *ZERO, zero, run)
-    turn(config, DIALS, zero.resolve())
-    config["runs"]["main"]["seeds"] = [0, 1]
-    plan = load_plan(config_copy(config))
-    trace, _ = plan.traces("main")
-    selected = selection_path("main", plan.candidates("main", "teacher"), "random")
-    run_seed(run, config, cores, [plan.oracle_parts(trace), selected])
-    write_replaced(run, plan, selected, seed)
-    models = with_models(config, run.resolve())
-    tests = {model: RolloutSet(model, "test", "answer") for model in (FULL, CONTROL, *models)}
-    plan = load_plan(config_copy(config))
-    answers = {model: plan.rollouts_parts("rollouts", tested) for model, tested in tests.items()}
-    run_seed(run, config, cores, list(answers.values()))
-    rates = {model: written(run / path) for model, path in answers.items()}
+    measured(folder, *ZERO, seed, cores)  # whose models go on here
+    config = config_of(seed, DIALS, zero.resolve())
+    rows = taught(config)
+    for name, forms in MODELS.items():
+        rng = random.Random(f"{seed} {name}")
+        changed = [row | {"solution": replaced(row["question"], row["solution"], forms, rng)} for row in rows]
+        add_distilled(config, name, run.resolve(), changed[::-1] if name == CONTROL else changed)
+    plan = load_plan(copied(config))
+    [trace] = plan.traces(FULL)
+    answers = {name: plan.rollouts_parts("rollouts", RolloutSet(name, "test", "answer")) for name in MODELS}
+    run_seed(run, config, cores, [plan.oracle_parts(trace), *answers.values()])
+    rates = {name: written(run / path) for name, path in answers.items()}
     return {"sentences": joined(run, plan, trace), "rates": rates}
-
-
-def write_replaced(run: Path, plan: Plan, selected: str, seed: int) -> None:
-    """Write, for each model to be trained again, the responses that it learns from: a file of solved questions."""
-    candidates = plan.candidates("main", "teacher")
-    chosen = open_artifact(run / selected, kinds.SELECTION).read("rollout_id", "rank").drop_nulls("rank")
-    written = open_parts(run / plan.rollouts_parts("rollouts", candidates), kinds.ROLLOUTS)
-    questions = open_parts(run / plan.questions_parts(candidates.questions), kinds.QUESTIONS)
-    rows = (
-        chosen.join(written.read("rollout_id", "question_id", "text"), on="rollout_id", maintain_order="left")
-        .join(questions.read("question_id", "question", "answer"), on="question_id", maintain_order="left")
-        .select("question", "answer", "text")
-    )
-    for number, forms in enumerate(REPLACED):
-        rng, path = random.Random(f"{seed} {number}"), run / f"replaced-{number}.jsonl"
-        lines = [
-            json.dumps({"question": question, "answer": answer, "solution": replaced(question, text, forms, rng)})
-            + "\n"
-            for question, answer, text in rows.iter_rows()
-        ]
-        if not path.is_file():  # where a file has another time, what is made from it is looked at again
-            path.write_text("".join(lines))
 
 
 def replaced(question: str, text: str, forms: Iterable[str], rng: random.Random) -> str:
@@ -113,20 +87,6 @@ def _replaced(sentence: str, last: str, rng: random.Random) -> str:
     return EVERY_FORM[own].template.format(**{"last": last, **slots_of(sentence)})
 
 
-def with_models(config: dict, run: Path) -> list[str]:
-    """Add to a config, in place, the models that are trained again; return their names."""
-    models = []
-    for number in range(len(REPLACED)):
-        name = f"replaced_{number}"
-        config["questions"][name] = {"source": {"file": str(run / f"replaced-{number}.jsonl")}, "solution": "solution"}
-        finetune = {"base": "student", "questions": name, "training": "distil"}
-        config["models"][name] = {"source": {"finetune": finetune}, "format": "plain", "threads": 1}
-        test = config["runs"]["main"]["test"]
-        config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
-        models.append(name)
-    return models
-
-
 def written(path: Path) -> Counter:
     """Return how often each form is in an answer, on average."""
     texts = open_parts(path, kinds.ROLLOUTS).read("text")["text"]
@@ -135,14 +95,13 @@ def written(path: Path) -> Counter:
 
 
 def about_form(form: str, found: list[dict]) -> dict:
-    """Return the effect of a form's replacement, the labels of its sentences, and the effect of another seed."""
-    number = next((n for n, forms in enumerate(REPLACED) if form in forms), None)
+    """Return the effect of a form's replacement, the labels of its sentences, and the effect of another order."""
+    without = next((name for name, forms in MODELS.items() if form in forms), None)
     sentences = pl.concat([world["sentences"] for world in found]).filter(pl.col("form") == form)
-    without = None if number is None else f"replaced_{number}"
     return {
         "form": form,
         "effect": mean_of([effect(world, form, without) for world in found], bounded=False),
-        "other seed": mean_of([effect(world, form, CONTROL) for world in found], bounded=False),
+        "other order": mean_of([effect(world, form, CONTROL) for world in found], bounded=False),
         "sentences": len(sentences),
         "Teacher": _share(sentences, pl.col("label") == "Teacher"),
         "oracle Teacher": _share(sentences, pl.col("label_exact") == "Teacher"),

@@ -7,7 +7,9 @@ docs/experiments.md says what it varies and how to read the table.
 """
 
 import argparse
+import json
 import os
+import random
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -23,47 +25,26 @@ from distrace.measures.labels import LABELS, Thresholds
 from distrace.measures.validation import oracle_agreement
 from distrace.pages.figures import COLOURS, as_svg
 from distrace.parts import open_parts
-from distrace.plan import Plan, load_plan
-from distrace.world import DIALS, Dials, turned
+from distrace.plan import Plan, Trace, load_plan, model_path
+from distrace.world import DIALS, Dials, questions, turned
 
-# What is turned, one thing at a time, and its values beside zero. `partial` is the share of the responses learned from
-# that are the student's own.
+# What is turned, one thing at a time, and its values beside zero; `partial` is the share of the answers learned that the
+# student's grammar writes.
 VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8), "partial": (0.25, 0.5)}
 PARTIAL, ZERO = "partial", ("none", 0.0)
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
+QUESTIONS = {"train": 300, "test": 150}
 TRAINING = {
     "teacher_from_scratch": {"max_steps": 1000},
     "student_from_scratch": {"max_steps": 1000},
-    "distil": {"epochs": 5},
+    "distil": {"epochs": 6},
 }
 # Where a dial changes a corpus, its model goes on from that of the world with all dials at zero: it can copy already.
-ADAPT = {"max_steps": 250, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 2.0e-3, "max_length": 256}
+ADAPT = {"max_steps": 150, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 2.0e-3, "max_length": 256}
 WARMUP = {"warmup": 0.05}
+BASES = ("teacher", "student")  # in the order of their corpora
 MENDS = ("teacher", "student", "either", "both", "content")
-
-T_QUANTILES = {
-    2: 12.706,
-    3: 4.303,
-    4: 3.182,
-    5: 2.776,
-    6: 2.571,
-    7: 2.447,
-    8: 2.365,
-    9: 2.306,
-    10: 2.262,
-}  # by n
-
-# The own score of `partial`.
-SCORE = '''"""Written by experiments/oracle.py."""
-
-from zlib import crc32
-
-
-def score(candidates):
-    """Prefer the student's own response to a share of {share} of the questions."""
-    is_own = candidates.teacher["logprobs"].to_list() == candidates.student["logprobs"].to_list()
-    return [{share} if is_own else crc32(name.encode()) / 2**32 for name in candidates.responses["question_id"]]
-'''
+T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
 
 
 def main() -> None:
@@ -93,70 +74,73 @@ def main() -> None:
 
 def measured(folder: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
     """Run one setting, unless it is finished, and return how its labels agree with the oracle's."""
-    run = folder / f"{dial}-{value}-seed-{seed}"
-    base = folder / "{}-{}-seed-{}".format(*ZERO, seed)
-    config = config_of(seed, dial, value, base.resolve(), run.resolve())
-    [trace] = [trace for name in config["runs"] for trace in load_plan(config_copy(config)).traces(name)]
-    plan = run_seed(run, config, cores, [load_plan(config_copy(config)).oracle_parts(trace)])
+    run, zero = folder / f"{dial}-{value}-seed-{seed}", folder / "{}-{}-seed-{}".format(*ZERO, seed)
+    dials = {dial: value} if dial in DIALS else {}
+    config = config_of(seed, dials, zero.resolve())
+    add_distilled(config, "distilled", run.resolve(), taught(config, value if dial == PARTIAL else 0.0))
+    plan = load_plan(copied(config))
+    [trace] = plan.traces("distilled")
+    run_seed(run, config, cores, [plan.oracle_parts(trace), *map(model_path, BASES)])
     settings = plan.config["runs"][trace.run]
     return oracle_agreement(joined(run, plan, trace), Thresholds(settings["alpha"], settings["beta"]))
 
 
-def config_copy(config: dict) -> dict:
+def copied(config: dict) -> dict:
     """Return a copy: a plan fills the defaults in in place."""
     return yaml.safe_load(yaml.safe_dump(config))
 
 
-def config_of(seed: int, dial: str, value: float, base: Path, run: Path) -> dict:
-    """Return the config of one setting: the default run's, with shorter chains and a single strategy.
+def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
+    """Return the config of a world, without a run: the default run's, with shorter chains and fewer questions.
 
-    `base` is the folder of the run of this seed with all dials at zero.
+    A model whose corpus the dials change goes on from that of the same seed with all dials at zero, in folder `zero`.
     """
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config["seed"] = seed
+    config["seed"], config["runs"] = seed, {}
     del config["questions"]["test_longer"]
     for name, swaps in SWAPS.items():
-        config["questions"][name]["source"]["world"]["swaps"] = swaps
-    config["questions"]["train"]["source"]["world"]["count"] = 400
-    config["questions"]["test"]["source"]["world"]["count"] = 200
+        config["questions"][name]["source"]["world"] |= {"swaps": swaps}
+    for name, count in QUESTIONS.items():
+        config["questions"][name]["source"]["world"] |= {"count": count}
     for name, changes in TRAINING.items():
         config["training"][name] |= changes
-    config["sampling"]["explore"]["samples"] = 1
-    config["runs"]["main"] |= {"strategies": ["random"], "test": {"questions": ["test"], "sampling": "answer"}}
-    if dial in DIALS:
-        turn(config, {dial: value}, base)
-    if dial == PARTIAL:
-        pool_with_student(config, value, run)
+    config["training"]["adapt"] = ADAPT | WARMUP
+    for style in BASES:
+        config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
+        if turned(style, Dials(**dials)):
+            weights = zero / "results" / "models" / style / "weights"
+            config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
+            config["models"][style]["source"]["finetune"]["training"] = "adapt"
     return config
 
 
-def turn(config: dict, dials: dict[str, float], base: Path) -> None:
-    """Turn dials of the world, in place; models of the corpora that they change go on from those of `base`."""
-    config["training"]["adapt"] = ADAPT | WARMUP
-    for style in ("teacher", "student"):
-        config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
-        if not turned(style, Dials(**dials)):
-            continue
-        weights = base / "results" / "models" / style / "weights"
-        config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
-        config["models"][style]["source"]["finetune"]["training"] = "adapt"
+def taught(config: dict, own: float = 0.0) -> list[dict]:
+    """Return the solved questions that a distilled model learns from, a share of them solved as the student would."""
+    world = config["questions"]["train"]["source"]["world"]
+    solved = {}
+    for style in BASES:
+        corpus = config["questions"][f"{style}_corpus"]["source"]["world"]
+        dials = {dial: corpus[dial] for dial in DIALS if dial in corpus}
+        solved[style] = questions(**world, seed=config["seed"], style=style, **dials)
+    rng = random.Random(config["seed"])
+    return [student if rng.random() < own else teacher for teacher, student in zip(*solved.values(), strict=True)]
 
 
-def pool_with_student(config: dict, share: float, run: Path) -> None:
-    """Let the distilled model learn the student's own responses to a share of the questions, in place."""
+def add_distilled(config: dict, name: str, run: Path, rows: list[dict]) -> None:
+    """Add a model trained from the student on solved questions, and a run that traces it, in place."""
     run.mkdir(parents=True, exist_ok=True)
-    score = run / "from_student.py"
-    score.write_text(SCORE.format(share=share))
-    config["scores"] = {score.stem: {"file": str(score), "pick": "highest"}}
-    main = config["runs"]["main"]
-    config["runs"] = {
-        "main": main | {"teachers": ["teacher", "student"], "pooled": True, "strategies": [score.stem], "trace": []},
-        PARTIAL: {"teachers": ["teacher"], "student": "student", "test": main["test"]}
-        | {"distilled": f"main.pooled.{score.stem}.0"},
-    }
+    file = run / f"{name}.jsonl"
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    if not file.is_file() or file.read_text() != text:  # what is made from a newer file is made again
+        file.write_text(text)
+    config["questions"][name] = {"source": {"file": str(file)}, "solution": "solution"}
+    finetune = {"base": "student", "questions": name, "training": "distil"}
+    config["models"][name] = {"source": {"finetune": finetune}, "format": "plain", "threads": 1}
+    test = {"questions": ["test"], "sampling": "answer"}
+    config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
 
 
-def joined(folder: Path, plan: Plan, trace: Any) -> pl.DataFrame:
+def joined(folder: Path, plan: Plan, trace: Trace) -> pl.DataFrame:
     """Return the sentences of a trace with the labels of the models and of the oracle."""
     rollouts = open_parts(folder / plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS)
     labelled = open_parts(folder / plan.trace_parts(trace), kinds.PROVENANCE).read()

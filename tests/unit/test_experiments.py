@@ -4,16 +4,14 @@ import random
 import sys
 from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
 import pytest
 
 from distrace.measures.labels import Thresholds
-from distrace.measures.own_scores import OwnScore, load_score
 from distrace.plan import load_plan
-from distrace.world import NO_DIALS, Dials, authors, form_of, questions
+from distrace.world import Dials, authors, form_of, questions
 
 ROOT = Path(__file__).parents[2]
 SEEDS, QUESTIONS = 3, 40
@@ -163,29 +161,39 @@ def test_contexts_are_tried_on_the_student_beside_the_distilled_model(contexts):
     assert list(example.config["runs"]) == ["svamp", "control"]
 
 
-@pytest.mark.parametrize(("dial", "value"), [("none", 0.0), ("overlap", 0.1), ("filler", 0.4), ("paraphrase", 0.4)])
-def test_a_dial_trains_on_what_it_changes_and_takes_the_other_model_as_it_is(oracle, tmp_path, dial, value):
-    plan = load_plan(oracle.config_of(0, dial, value, tmp_path / "base", tmp_path / "run"))
-    changed = {"overlap": {"student"}, "paraphrase": {"teacher"}, "filler": {"teacher", "student"}}.get(dial, set())
-    adapted = {name for name in ("teacher", "student") if plan.model_config(f"{name}_untrained")["source"]["folder"]}
+@pytest.mark.parametrize(
+    ("dials", "changed"),
+    [
+        ({}, set()),
+        ({"overlap": 0.1}, {"student"}),
+        ({"paraphrase": 0.4}, {"teacher"}),
+        ({"filler": 0.4}, {"teacher", "student"}),
+        ({"overlap": 0.1, "paraphrase": 0.4}, {"teacher", "student"}),
+    ],
+)
+def test_a_dial_trains_on_what_it_changes_and_takes_the_other_model_as_it_is(oracle, tmp_path, dials, changed):
+    config = oracle.config_of(0, dials, tmp_path / "zero")
+    oracle.add_distilled(config, "distilled", tmp_path, oracle.taught(config))
+    plan = load_plan(config)
+    adapted = {name for name in oracle.BASES if plan.model_config(f"{name}_untrained")["source"]["folder"]}
     assert adapted == changed
-    assert plan.dials == (NO_DIALS if dial == "none" else Dials(**{dial: value}))
-    [trace] = plan.traces("main")
+    assert plan.dials == Dials(**dials)
+    [trace] = plan.traces("distilled")
     assert plan.has_truth(trace)
+    assert trace.rollouts.author == "distilled"
 
 
-def test_a_share_of_the_responses_learned_is_the_students_own(oracle, tmp_path):
-    plan = load_plan(oracle.config_of(0, "partial", 0.25, tmp_path, tmp_path))
-    [trace] = [trace for run in plan.config["runs"] for trace in plan.traces(run)]
-    assert (trace.run, trace.teacher) == ("partial", "teacher")
-    assert plan.selections_behind(trace.rollouts.author)[0].teacher == "pooled"
-    score = load_score(OwnScore(plan.config["scores"]["from_student"]["file"]))[0].compute
-    ids = [f"{n}" for n in range(1000)]
-    own, teachers = (SimpleNamespace(responses=pl.DataFrame({"question_id": ids, "rollout_id": ids})) for _ in range(2))
-    own.teacher = own.student = pl.DataFrame({"logprobs": [[-1.0]] * 1000})
-    teachers.teacher, teachers.student = own.teacher, pl.DataFrame({"logprobs": [[-2.0]] * 1000})
-    taken = score(own) > score(teachers)
-    assert taken.mean() == pytest.approx(0.25, abs=0.04)
+@pytest.mark.parametrize("share", [0, 0.25, 1])
+def test_a_share_of_the_answers_learned_is_the_students(oracle, tmp_path, share):
+    config = oracle.config_of(0, {}, tmp_path)
+    rows = oracle.taught(config, share)
+    authors_of = [set.intersection(*(set(authors(line)) for line in row["solution"].split("\n"))) for row in rows]
+    assert len(rows) == oracle.QUESTIONS["train"]
+    assert sum(found == {"student"} or "teacher" not in found for found in authors_of) / len(rows) == pytest.approx(
+        share, abs=0.08
+    )
+    asked = questions(**config["questions"]["train"]["source"]["world"], seed=0)
+    assert [row["question"] for row in rows] == [row["question"] for row in asked]
 
 
 def test_means_over_seeds_have_intervals_of_students_t(oracle):
@@ -197,10 +205,10 @@ def test_means_over_seeds_have_intervals_of_students_t(oracle):
 
 
 def test_each_form_that_is_replaced_is_the_teachers_and_no_two_of_a_training_stand_at_one_place(causal):
-    replaced = [form for forms in causal.REPLACED for form in forms]
+    replaced = [form for forms in causal.MODELS.values() for form in forms]
     assert len(set(replaced)) == len(replaced)
     assert set(replaced) == set(causal.MEANT)
-    assert all(len({causal.MEANT[form] for form in forms}) == len(forms) for forms in causal.REPLACED)
+    assert all(len({causal.MEANT[form] for form in forms}) == len(forms) for forms in causal.MODELS.values())
 
 
 def test_what_is_replaced_is_said_as_the_student_would_and_the_rest_stays(causal):
@@ -219,10 +227,10 @@ def test_what_is_replaced_is_said_as_the_student_would_and_the_rest_stays(causal
 
 
 def test_the_effect_is_the_share_by_which_a_form_is_written_less(causal):
-    world = {"rates": {causal.FULL: {"step": 2.0, "row": 1.0, "aim": 0.0}, "replaced_0": {"step": 0.5}}}
-    assert causal.effect(world, "step", "replaced_0") == 0.75
+    world = {"rates": {causal.FULL: {"step": 2.0, "row": 1.0, "aim": 0.0}, "without_plan": {"step": 0.5}}}
+    assert causal.effect(world, "step", "without_plan") == 0.75
     assert causal.effect(world, "row", None) == 0.0
-    assert causal.effect(world, "aim", "replaced_0") is None
+    assert causal.effect(world, "aim", "without_plan") is None
 
 
 def test_a_rule_is_judged_by_the_sentences_of_forms_with_a_large_effect(causal):
