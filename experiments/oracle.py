@@ -28,8 +28,8 @@ from distrace.parts import open_parts
 from distrace.plan import Plan, Trace, load_plan, model_path
 from distrace.world import DIALS, Dials, questions, turned
 
-# What is turned, one thing at a time, and its values beside zero; `partial` is the share of the answers learned that the
-# student's grammar writes.
+# What is turned, one thing at a time, and its values beside zero; `partial` is the share of the answers learned that
+# the student's grammar writes.
 VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8), "partial": (0.25, 0.5)}
 PARTIAL, ZERO = "partial", ("none", 0.0)
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
@@ -105,6 +105,7 @@ def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
     for name, changes in TRAINING.items():
         config["training"][name] |= changes
     config["training"]["adapt"] = ADAPT | WARMUP
+    config["sampling"]["answer"]["max_tokens"] = 200  # fillers make answers longer
     for style in BASES:
         config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
         if turned(style, Dials(**dials)):
