@@ -1,3 +1,4 @@
+import errno
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -174,3 +175,42 @@ def run_parts(monkeypatch):
         command.run_each_part(function)
 
     return run
+
+
+def raising(error: Exception):
+    def full(out: Path) -> None:
+        raise error
+
+    return full
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device", "results/a.arrow"),
+        OSError(errno.EDQUOT, "Disk quota exceeded"),
+        RuntimeError("I/O error: No space left on device (os error 28)"),  # safetensors, polars
+        RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534"),  # torch.save
+    ],
+)
+def test_a_full_disk_is_one_line(run, error):
+    with pytest.raises(SystemExit) as ended:
+        run(raising(error), "--out", "x")
+    assert str(ended.value).startswith("error: no room is left on the disk of ")
+    assert "make room and run the same command" in str(ended.value)
+    assert "\n" not in str(ended.value)
+
+
+def test_other_faults_keep_their_traceback(run):
+    with pytest.raises(OSError, match="denied"):
+        run(raising(OSError(errno.EACCES, "denied")), "--out", "x")
+
+
+def test_an_artifact_is_not_begun_on_a_full_disk(tmp_path, monkeypatch):
+    def full(*_arguments, **_options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("pyarrow.ipc.RecordBatchFileWriter.write_table", full)
+    with pytest.raises(OSError, match="No space"):
+        write_questions(tmp_path / "0.arrow", {"1+1?": "2"})
+    assert list(tmp_path.iterdir()) in ([], [tmp_path / "0.rejects.arrow"])

@@ -88,6 +88,44 @@ def test_a_value_of_the_wrong_form_gets_one_line(path, value, line):
 @pytest.mark.parametrize(
     ("path", "value", "line"),
     [
+        ("models/small/format", "chatt", "models.small.format: no format 'chatt': it is none of chat, plain, "),
+        ("models/small/format", "chatt", "nor a file; did you mean 'chat'?"),
+        ("models/small/format", "{{ message", "models.small.format: format: the template fails: unexpected end"),
+        ("models/small/format", "{{ question }}:", "leaves the question out; put {{ message }} into it"),
+        ("models/small/format", "/", "models.small.format: no format '/': it is none of"),
+        ("models/small/instruction", "{{ q", "models.small.instruction: the template fails: unexpected end"),
+        ("models/small/instruction", "{{ questoin }}", "models.small.instruction: the template fails: 'questoin' is"),
+        ("models/small/instruction", "Think.", "models.small.instruction: 'Think.' leaves the question out; put "),
+        ("models/small/source", {"folder": "a{b}"}, "models.small.source.folder: 'a{b}' holds { }, which Snakemake"),
+        ("questions/test/source", {"file": "a<b>.csv"}, "questions.test.source.file: 'a<b>.csv' holds < >, which"),
+        ("sampling/answer/responses_of", {"big": {"file": "{a}.csv"}}, "sampling.answer.responses_of.big.file: '{a}"),
+        ("training/short/max_steps", 0, "training.short.max_steps: 0 steps train nothing; give a number of steps"),
+        ("runs/main/alpha", 0.3, "runs.main: alpha 0.3 is above beta 0.1: "),
+        (
+            "questions/test/source",
+            {"world": {"split": "test", "count": 100_000, "swaps": [1, 1]}},
+            "questions.test.source.world: split 'test' holds too few questions of 1 swap for a count of 100000: ",
+        ),
+        ("questions/test/source", {"world": {"split": "test", "count": 1, "swaps": [3, 2]}}, "world: swaps [3, 2]"),
+    ],
+)
+def test_a_mistake_that_would_fail_a_model_hours_later_gets_one_line_now(path, value, line):
+    [found] = mistakes(config_with(path, value))
+    assert line in found
+    assert "\n" not in found
+
+
+@pytest.mark.parametrize("text", ["\xff\xfe", ""])
+def test_a_format_file_that_is_no_template_is_named(tmp_path, text):
+    (tmp_path / "form.jinja").write_bytes(text.encode("latin-1"))
+    [found] = mistakes(config_with("models/small/format", str(tmp_path / "form.jinja")))
+    assert str(tmp_path)[:20] in found
+    assert "is no text" in found or "leaves the question out" in found
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "line"),
+    [
         ("runs/main/teachers", ["bog"], "runs.main.teachers: no models named 'bog', did you mean 'big'?"),
         (
             "runs/main/student",

@@ -5,6 +5,7 @@ import re
 from collections import Counter
 from dataclasses import asdict
 from hashlib import sha256
+from itertools import permutations, product
 
 import pytest
 from hypothesis import given, settings
@@ -183,6 +184,28 @@ def test_the_form_of_a_sentence_tells_its_authors(sentence, authors):
 @given(st.text())
 def test_the_authors_of_any_text_are_styles(text):
     assert world.authors(text) <= EVERY_STYLE
+
+
+@pytest.mark.parametrize("swaps", [(1, 1), (1, 2), (2, 2)])
+def test_no_split_holds_more_questions_than_it_is_said_to_and_few_fewer(swaps):
+    every = [
+        (row, chain)
+        for length in range(swaps[0], swaps[1] + 1)
+        for row in permutations(world.THINGS)
+        for chain in product(permutations(world.THINGS, 2), repeat=length)
+    ]
+    puzzles = [
+        world.Puzzle(row, tuple((letter, *pair) for letter, pair in zip("ab", chain, strict=False)))
+        for row, chain in every
+    ]
+    held = Counter(world.split_of(puzzle.question) for puzzle in puzzles if puzzle.answer != puzzle.row[0])
+    assert max(held.values()) <= world.most_questions(swaps) < 1.6 * min(held.values())
+
+
+def test_a_count_that_no_split_holds_is_refused_before_any_question_is_drawn(monkeypatch):
+    monkeypatch.setattr(world, "_puzzle", None)
+    with pytest.raises(DistraceError, match="holds too few questions of 1 swap for a count of 100000: at most 276"):
+        world.questions("test", 100_000, (1, 1))
 
 
 @pytest.mark.parametrize(

@@ -8,11 +8,13 @@ part of a set is run on all of them (`run_each_part`): its artifacts are then th
 import argparse
 import contextlib
 import dataclasses
+import errno
 import functools
 import inspect
 import json
 import logging
 import multiprocessing
+import os
 import sys
 import types
 import typing
@@ -91,6 +93,19 @@ def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None
         function(*positional, **named)
     except DistraceError as error:
         sys.exit(" ".join([f"error: {error}", *getattr(error, "__notes__", [])]))
+    except Exception as error:
+        if not is_disk_full(error):
+            raise
+        where = getattr(error, "filename", None) or Path.cwd()
+        sys.exit(f"error: no room is left on the disk of {where}; make room and run the same command (docs/disk.md)")
+
+
+def is_disk_full(error: BaseException) -> bool:
+    """Return whether a file could not be written for want of room, whichever library says so and however."""
+    codes = (errno.ENOSPC, errno.EDQUOT)
+    known = isinstance(error, OSError) and error.errno in codes
+    # torch says of a checkpoint that it could not write only at which byte it stopped.
+    return known or any(words in str(error) for words in (*map(os.strerror, codes), "unexpected pos "))
 
 
 def _log_as(name: str) -> None:

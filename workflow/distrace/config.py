@@ -18,10 +18,12 @@ import polars as pl
 import yaml
 from jsonschema import Draft202012Validator, ValidationError, validators
 
+from distrace import world
 from distrace.engines import ENGINES
 from distrace.errors import DistraceError
 from distrace.measures.scores import RANKING_COLUMNS, SCORES, TOP_PROBABILITIES
 from distrace.measures.strategies import LENGTH_MATCHED, SELECTING
+from distrace.text.prompts import FORMATS, require_message, require_question
 from distrace.text.splitting import SPLITTERS
 from distrace.training.launch import read_accelerate
 from distrace.world import DIALS, Dials
@@ -220,9 +222,13 @@ def _wrong_references(config: Config) -> Complaints:
         yield from _exactly_one(f"questions.{name}.source", questions["source"], ["file", "hub", "world"])
         yield from _wrong_cut(f"questions.{name}", questions)
         yield from _wrong_pattern(f"questions.{name}.grader.pattern", questions["grader"]["pattern"])
+        yield from _wrong_world(f"questions.{name}.source.world", questions["source"]["world"])
+        yield from _wrong_path(f"questions.{name}.source.file", questions["source"]["file"])
     yield from _wrong_dials(config)
     for name, model in config["models"].items():
         yield from _unknown({"engines": ENGINES}, "engines", f"models.{name}.engine", model["engine"])
+        yield from _wrong_prompt(f"models.{name}", model)
+        yield from _wrong_path(f"models.{name}.source.folder", model["source"]["folder"])
         yield from _wrong_model(config, name, model["source"])
         yield from _wrong_server(f"models.{name}", model)
     for name, score in config["scores"].items():
@@ -241,7 +247,37 @@ def _wrong_references(config: Config) -> Complaints:
     yield from _wrong_starts(config)
 
 
+def _wrong_path(where: str, path: str | None) -> Complaints:
+    if path and (signs := sorted(set("{}<>") & set(path))):
+        yield f"{where}: {path!r} holds {' '.join(signs)}, which Snakemake reads as signs of its own; rename it"
+
+
+def _wrong_world(where: str, settings: dict[str, Any] | None) -> Complaints:
+    if settings is None:
+        return
+    try:
+        world.require_enough(settings["split"], settings["count"], settings["swaps"])
+    except DistraceError as error:
+        yield f"{where}: {str(error).removeprefix('the world: ')}"
+
+
+def _wrong_prompt(where: str, model: dict[str, Any]) -> Complaints:
+    """Yield a line for a format that there is not, and for templates that cannot be read or leave the question out."""
+    for key, text, require in (
+        ("instruction", model["instruction"], require_question),
+        ("format", model["format"], require_message),
+    ):
+        try:
+            require(text)
+        except DistraceError as error:
+            near = difflib.get_close_matches(text, FORMATS, n=1) if key == "format" else []
+            meant = f"; did you mean {near[0]!r}?" if near else ""
+            yield f"{where}.{key}: {str(error).removeprefix('instruction: ')}{meant}"
+
+
 def _wrong_training(where: str, training: dict[str, Any]) -> Complaints:
+    if training["max_steps"] == 0:
+        yield f"{where}.max_steps: 0 steps train nothing; give a number of steps, or -1 for as many as `epochs` need"
     if training["batch_size"] % training["micro_batch_size"]:
         yield f"{where}: batch_size must be a multiple of micro_batch_size"
     if training["held_out"] >= 1 and not isinstance(training["held_out"], int):
@@ -298,6 +334,7 @@ def _wrong_responses(config: Config, where: str, sampling: dict[str, Any]) -> Co
     if sampling["responses"]:
         given[f"{where}.responses"] = sampling["responses"]
     for place, responses in given.items():
+        yield from _wrong_path(f"{place}.file", responses["file"])
         if responses["logprobs"] and not responses["token_ids"]:
             yield f"{place}: `logprobs` need `token_ids`, the tokens that they belong to"
 
@@ -437,6 +474,11 @@ def _wrong_run(config: Config, where: str, run: dict[str, Any]) -> Complaints:
     for teacher in run["teachers"]:
         yield from _unknown(config, "models", f"{where}.teachers", teacher)
     yield from _unknown(config, "models", f"{where}.student", run["student"])
+    if run["alpha"] > run["beta"]:
+        yield (
+            f"{where}: alpha {run['alpha']} is above beta {run['beta']}: what is Shared by one would be Teacher or "
+            "Student by the other; lower alpha or raise beta"
+        )
     for questions in run["test"]["questions"]:
         yield from _unknown(config, "questions", f"{where}.test.questions", questions)
     yield from _unknown(config, "sampling", f"{where}.test.sampling", run["test"]["sampling"])

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from distrace.model_files import parameters_in
 from distrace.plan import FLOAT32, Plan, RolloutSet
 from distrace.training.launch import gpus_of, processes_of
 
@@ -101,13 +102,16 @@ def fresh_size(fresh: dict[str, Any]) -> Size:
 
 @cache
 def folder_size(folder: str) -> Size | None:
-    """Return the size of a model in a folder, from its config and the headers of its weights; None if it holds none."""
+    """Return the size of a model in a folder by config and headers of weights; None if it is not there or broken."""
     weights = sorted(Path(folder).glob("*.safetensors"))
     if not weights or not (Path(folder) / "config.json").is_file():
         return None
-    parameters = sum(map(_parameters_in, weights))
-    config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
-    config = config.get("text_config", config)
+    try:
+        parameters = sum(map(parameters_in, weights))
+        config = json.loads((Path(folder) / "config.json").read_text("utf-8"))
+        config = config.get("text_config", config)
+    except (OSError, ValueError, LookupError, AttributeError, TypeError, struct.error):
+        return None  # `before_run.py` and the node `model` say what is wrong
     known = guessed_size(parameters)
     return Size(
         parameters,
@@ -115,14 +119,6 @@ def folder_size(folder: str) -> Size | None:
         config.get("num_hidden_layers", known.layers),
         config.get("vocab_size", known.vocabulary),
     )
-
-
-def _parameters_in(weights: Path) -> int:
-    """Return the number of values in a safetensors file: its header names the shape of each tensor."""
-    with weights.open("rb") as file:
-        (length,) = struct.unpack("<Q", file.read(8))
-        header = json.loads(file.read(length))
-    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 @cache

@@ -11,6 +11,7 @@ carries nothing, and in how many forms the teacher says one thing.
     frozenset({'teacher'})
 """
 
+import math
 import random
 import re
 from collections.abc import Iterator, Sequence
@@ -197,7 +198,7 @@ def questions(
     """
     _require(split in SPLITS, f"split {split!r}: not one of {', '.join(SPLITS)}")
     _require(style is None or style in HABITS, f"style {style!r}: not one of {', '.join(HABITS)}")
-    _require(1 <= swaps[0] <= swaps[1] <= MOST_SWAPS, f"swaps {list(swaps)}: not in order within 1 to {MOST_SWAPS}")
+    require_enough(split, count, swaps)
     rng = random.Random(f"{split} {seed}")
     found: dict[str, Puzzle] = {}
     for _ in range(50 * len(SPLITS) * count):
@@ -207,6 +208,31 @@ def questions(
         if len(found) == count:
             return [_row(puzzle, style, Dials(**dials), rng) for puzzle in found.values()]
     raise DistraceError(f"split {split!r} holds too few questions of {list(swaps)} swaps; ask for fewer than {count}")
+
+
+def require_enough(split: str, count: int, swaps: Sequence[int]) -> None:
+    """Raise DistraceError if swaps are out of range, or if a split cannot hold `count` questions of so many."""
+    _require(1 <= swaps[0] <= swaps[1] <= MOST_SWAPS, f"swaps {list(swaps)}: not in order within 1 to {MOST_SWAPS}")
+    most = most_questions(swaps)
+    chain = " to ".join(map(str, dict.fromkeys(swaps))) + (" swap" if swaps[1] == 1 else " swaps")
+    few = f"split {split!r} holds too few questions of {chain} for a count of {count}"
+    _require(count <= most, f"{few}: at most {most}; allow longer chains")
+
+
+def most_questions(swaps: Sequence[int]) -> int:
+    """Return a number of questions of so many swaps that no split exceeds: its share of all, and what chance adds.
+
+    All are the rows times the chains, less those after which the same thing is in front. In a step, the thing in front
+    leaves it with chance 2/5, and one that was in front before comes back with chance 2/5 * 1/4.
+    """
+    rows, pairs = math.perm(len(THINGS)), math.perm(len(THINGS), 2)
+    moved = 2 / len(THINGS)
+    found, same = 0.0, 1.0
+    for length in range(1, swaps[1] + 1):
+        same = same * (1 - moved) + (1 - same) * moved / (len(THINGS) - 1)
+        found += rows * pairs**length * (1 - same) if length >= swaps[0] else 0
+    mean = found / len(SPLITS)
+    return math.ceil(mean + 6 * math.sqrt(mean))
 
 
 def split_of(question: str) -> str:

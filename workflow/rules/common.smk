@@ -17,6 +17,7 @@ sys.path.insert(0, PACKAGE_FOLDER)
 
 from distrace import plan as planning
 from distrace import resources as resources_of
+from distrace.before_run import require_whole_files
 from distrace.config import refuse_repeated_keys
 from distrace.errors import DistraceError
 from distrace.failures import explain
@@ -47,6 +48,8 @@ try:
             refuse_repeated_keys(file)
     plan = planning.load_plan(config)
     parts_of_questions = plan.parts
+    if workflow.is_main_process:
+        require_whole_files(plan)
 except DistraceError as error:
     raise WorkflowError(str(error))
 
@@ -374,7 +377,11 @@ def exported_data(wildcards):
 def model_files(wildcards):
     """Return the files of a local model, so that new weights in the same folder are noticed."""
     folder = plan.config["models"][wildcards.model]["source"]["folder"]
-    return [] if folder is None else sorted(map(str, Path(folder).glob("*.*"))) or [f"{folder}/config.json"]
+    if folder is None:
+        return []
+    # Snakemake would read braces in a name as wildcards; no file that counts has any.
+    found = sorted(str(path) for path in Path(folder).glob("*.*") if not set("{}<>") & set(path.name))
+    return found or [f"{folder}/config.json"]
 
 
 # Options that depend on the job. Paths follow from inputs, which have the prefix of a workflow that uses this one with one.

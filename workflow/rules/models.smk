@@ -10,16 +10,20 @@ rule model:
         "logs/models/{model}.log",
     wildcard_constraints:
         model=names(plan.models_from("hub", "folder")),
+    # Before any model runs: here it shows whether the files are whole, and whether a prompt can be written.
+    priority: 100
     conda:
         "../../envs/distrace.yaml"
     resources:
         runtime=240,
     params:
         source=lambda w: as_json(plan.model_source(w.model)),
+        # Not recorded, since the function takes the input: another prompt is no other model.
+        settings=lambda w, input: settings_of(w.model),
         version=NODE_VERSIONS["model"],
     shell:
-        "python -m distrace.nodes.model --name {wildcards.model} --source {params.source:q} --out {output} "
-        "2>&1 | tee {log}"
+        "python -m distrace.nodes.model --name {wildcards.model} --source {params.source:q} "
+        "--settings {params.settings:q} --out {output} 2>&1 | tee {log}"
 
 
 rule fresh:

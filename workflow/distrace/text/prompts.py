@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import jinja2
+import jinja2.meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from distrace.errors import DistraceError
@@ -245,7 +246,27 @@ def format_text(name: str) -> str:
         return name
     if not Path(name).is_file():
         raise DistraceError(f"no format {name!r}: it is none of {', '.join(FORMATS)}, nor a file")
-    return Path(name).read_text("utf-8")
+    try:
+        return Path(name).read_text("utf-8")
+    except (OSError, ValueError) as error:
+        raise DistraceError(f"format {name!r}: the file is no text: {error}") from error
+
+
+def require_question(instruction: str) -> None:
+    """Raise DistraceError unless an instruction is a template that can be filled in, with the question in it."""
+    if _PROBE not in _rendered(_template(instruction, "instruction"), "instruction", question=_PROBE):
+        raise DistraceError(f"{instruction[:60]!r} leaves the question out; put {{{{ question }}}} into it")
+
+
+def require_message(name: str) -> None:
+    """Raise DistraceError unless a format is known, or a template that can be read and prints the message."""
+    text = format_text(name)
+    if text in FORMATS:
+        return
+    with _explained("format"):
+        known = jinja2.meta.find_undeclared_variables(_JINJA.parse(text))
+    if "message" not in known:
+        raise DistraceError(f"the template {name[:60]!r} leaves the question out; put {{{{ message }}}} into it")
 
 
 def _from_file(settings: ModelSettings, tokenizer: "Tokenizer") -> tuple[Callable[[str], str], Glue]:
