@@ -11,7 +11,12 @@ ROOT = Path(__file__).parents[2]
 
 
 def snakemake(folder: Path, *options: str) -> str:
-    """Run snakemake in a folder that holds a config.yaml; return all it printed, or fail with it."""
+    """Run snakemake in a folder that holds a config.yaml; return all it printed, or fail with it.
+
+    A dry run lists every job with its inputs and outputs, unless it is asked to be `--quiet`.
+    """
+    if "--dry-run" in options and "--quiet" not in options:
+        options = (*options, "--printshellcmds")
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
     found = subprocess.run(
         [*command, "--workflow-profile", str(ROOT / "profiles/default"), "--directory", str(folder), *options],

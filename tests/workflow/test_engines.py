@@ -72,7 +72,7 @@ def test_jobs_of_vllm_models_run_in_the_python_that_the_environment_names(served
     save_tokenizer(folder / "student")
 
     def pythons() -> set[tuple[str, str]]:
-        printed = snakemake(folder, "--dry-run", "--printshellcmds")
+        printed = snakemake(folder, "--dry-run")
         return set(
             re.findall(r"(\S*python) -m distrace\.nodes\.(?:logprobs|rollouts) --model results/models/(\w+)/", printed)
         )

@@ -97,7 +97,7 @@ def test_no_command_names_more_than_one_part_but_those_that_list_some(tmp_path, 
     many = copy.deepcopy(config)
     many["questions"]["test"]["source"]["world"]["count"] = 450
     many["questions"]["test"]["part_size"] = 1
-    printed = snakemake(new_folder(tmp_path / "parts", many), "--dry-run", "--printshellcmds")
+    printed = snakemake(new_folder(tmp_path / "parts", many), "--dry-run")
     assert max(map(len, printed.splitlines())) < 2**16
     commands = re.findall(r"python -m distrace\.nodes\.(\w+) (.*)", printed)
     assert {"parts", "ranking", "finetune", "positions", "sensitivity", "validation", "logprobs"} <= {

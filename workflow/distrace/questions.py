@@ -209,3 +209,10 @@ def _all_rows(settings: Questions) -> Iterable[Row | BadRow]:
         )
         return rows
     return world.questions(**source["world"], seed=settings.seed)
+
+
+def count_questions(settings: Questions) -> int | None:
+    """Return how many questions a set has before rejects; None of hub data without a limit. A file is read for it."""
+    if settings.source.get("hub"):
+        return settings.limit
+    return _count(settings)

@@ -189,20 +189,21 @@ def _questions(plan: Plan, name: str) -> int | None:
 def _tokens(plan: Plan, rollouts: RolloutSet) -> float | None:
     """Return how many tokens the responses of one part have at most, with their prompts; None if that is not known."""
     sampling = plan.config["sampling"][rollouts.sampling]
-    in_part = _questions_in_part(plan, rollouts.questions)
+    in_part = questions_in_part(plan, rollouts.questions)
     if in_part is None or plan.is_imported(rollouts):
         return None
-    return float(in_part * sampling["samples"] * (_response_tokens(plan, rollouts.sampling) + PROMPT_TOKENS))
+    return float(in_part * sampling["samples"] * (response_tokens(plan, rollouts.sampling) + PROMPT_TOKENS))
 
 
-def _response_tokens(plan: Plan, name: str) -> int:
+def response_tokens(plan: Plan, name: str) -> int:
     """Return how many tokens a response has at most; a beginning by another author takes about as many as there."""
     sampling = plan.config["sampling"][name]
     begin = sampling["begin"]
-    return int(sampling["max_tokens"]) + (_response_tokens(plan, begin["sampling"]) if begin else 0)
+    return int(sampling["max_tokens"]) + (response_tokens(plan, begin["sampling"]) if begin else 0)
 
 
-def _questions_in_part(plan: Plan, name: str) -> int | None:
+def questions_in_part(plan: Plan, name: str) -> int | None:
+    """Return how many questions a part of a set has at most; None if the config does not tell."""
     size, questions = plan.config["questions"][name]["part_size"], _questions(plan, name)
     if size:
         return int(min(size, questions or size))
@@ -257,13 +258,13 @@ def minutes(plan: Plan, name: str, work: Work, gpus: int) -> int:
     config = plan.model_config(name)
     if config["runtime"]:
         return int(config["runtime"])
-    rate = config["tokens_per_second"][work.task] or _derived_rate(plan, name, work, gpus)
+    rate = config["tokens_per_second"][work.task] or derived_rate(plan, name, work, gpus)
     if rate is None or work.tokens is None:
         return UNKNOWN_MINUTES
     return min(START_MINUTES + math.ceil(SAFETY * work.tokens / rate / 60), MOST_MINUTES)
 
 
-def _derived_rate(plan: Plan, name: str, work: Work, gpus: int) -> float | None:
+def derived_rate(plan: Plan, name: str, work: Work, gpus: int) -> float | None:
     """Return tokens per second: two operations a parameter and token, at a modest share of what hardware can do."""
     size, config = model_size(plan, name), plan.model_config(name)
     if size is None:

@@ -11,23 +11,27 @@ from pathlib import Path
 from time import time
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger as snakemake_logger
 
 PACKAGE_FOLDER = str(Path(str(workflow.current_basedir)).parent)
 sys.path.insert(0, PACKAGE_FOLDER)
 
 from distrace import plan as planning
 from distrace import resources as resources_of
-from distrace.before_run import require_whole_files
+from distrace.before_run import notes, require_whole_files
 from distrace.config import refuse_repeated_keys
 from distrace.errors import DistraceError
+from distrace.estimates import estimate
 from distrace.failures import explain
 from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json, digest
 from distrace.pages.closing import say_closing
+from distrace.pages.opening import opening_lines
 from distrace.rows import file_digest
 from distrace.settings import as_identity
 from distrace.sources import source_digest
 from distrace.stale_lock import hold_folder
+from distrace.terminal import Talk, talk_to_terminal
 from distrace.versions import NODE_VERSIONS
 
 # Jobs find this Python, though its environment be not activated, and the package beside the rules; an environment of
@@ -54,7 +58,7 @@ except DistraceError as error:
     raise WorkflowError(str(error))
 
 # Held until this Snakemake ends: where it is free, the lock of one that was killed is taken away.
-HELD = hold_folder(Path(".snakemake")) if workflow.is_main_process and not workflow.dryrun else None
+HELD = hold_folder(Path(".snakemake")) if workflow.is_main_process and not workflow.output_settings.dryrun else None
 
 STARTED = time()
 RUNS_HERE = workflow.local_exec and workflow.is_main_process
@@ -64,6 +68,35 @@ LARGE = resources_of.LARGE_HERE if GPUS_HERE else inf if RUNS_HERE else resource
 # Jobs take turns on the GPUs of this machine, unless the command line or a profile says how many there are.
 if GPUS_HERE and "gpu" not in workflow.global_resources:
     workflow.register_resource("gpu", GPUS_HERE)
+
+
+# What the terminal says of a run
+
+
+@cache
+def said_before():
+    """Return the lines about settings that are allowed but seldom meant; a run says them at its start and at its end."""
+    return notes(plan, GPUS_HERE if RUNS_HERE else None)
+
+
+@cache
+def jobs_to_run():
+    """Return rule and wildcards of the jobs of this run, by number."""
+    return {job.jobid: (job.rule.name, job.wildcards_dict) for job in workflow.dag.needrun_jobs()}
+
+
+@cache
+def seconds_of_jobs():
+    return {number: estimate(plan, *job, LARGE).seconds for number, job in jobs_to_run().items()}
+
+
+def opening():
+    return opening_lines(plan, jobs_to_run().values(), said_before(), LARGE, gpus=GPUS_HERE > 0 or not RUNS_HERE)
+
+
+if workflow.is_main_process:
+    whole = workflow.output_settings.printshellcmds or workflow.output_settings.verbose
+    talk_to_terminal(snakemake_logger, Talk(workflow.output_settings.dryrun, whole, opening, seconds_of_jobs))
 
 
 # Who wrote, on which questions, with which sampling; and such a set under the settings of a run and one of its teachers.

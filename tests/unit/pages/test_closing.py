@@ -59,3 +59,10 @@ def test_a_report_of_an_earlier_run_is_not_told_again(numbers, tmp_path, capsys)
     assert capsys.readouterr().out == ""
     say_closing(since=99, folder=tmp_path)
     assert "2,096 sentences" in capsys.readouterr().out
+
+
+def test_notes_are_said_again_at_the_end_with_a_report_or_without(tmp_path, capsys):
+    say_closing(since=0, notes=["no GPU is found"], folder=tmp_path)
+    assert capsys.readouterr().out == "note: no GPU is found\n"
+    say_closing(since=0, folder=tmp_path)
+    assert capsys.readouterr().out == ""

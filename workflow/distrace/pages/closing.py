@@ -1,7 +1,7 @@
 """What a run says at its end: where the report is, its main numbers, and the rows that were rejected."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +49,11 @@ def _rejected(accounting: list[Numbers]) -> str:
     )
 
 
-def say_closing(since: float, folder: Path = REPORT) -> None:
-    """Write to stdout the closing lines of a report written after `since` (seconds since the epoch); else nothing."""
+def say_closing(since: float, notes: Iterable[str] = (), folder: Path = REPORT) -> None:
+    """Write to stdout the closing lines of a report written after `since` (seconds since the epoch), and the notes."""
     path = folder / "numbers.json"
-    if path.is_file() and path.stat().st_mtime >= since:
-        print("\n".join(closing_lines(json.loads(path.read_text("utf-8")))))
+    written = path.is_file() and path.stat().st_mtime >= since
+    lines = list(closing_lines(json.loads(path.read_text("utf-8")))) if written else []
+    lines += [f"note: {note}" for note in notes]
+    if lines:
+        print("\n".join(lines))
