@@ -515,3 +515,12 @@ def test_keys_that_stand_once_in_each_place_are_fine(tmp_path, text):
     file = tmp_path / "config.yaml"
     file.write_text(text)
     refuse_repeated_keys(file)
+
+
+@pytest.mark.parametrize("text", ["@", "\x00", "a: [", "a: &b [*b]", "a: {" * 5000, "\udcff: 1"])
+def test_yaml_that_is_broken_or_holds_itself_is_one_line(tmp_path, text):
+    file = tmp_path / "config.yaml"
+    file.write_bytes(text.encode("utf-8", "surrogateescape"))
+    with pytest.raises(DistraceError, match=r"config\.yaml is no YAML that can be used: ") as found:
+        refuse_repeated_keys(file)
+    assert "\n" not in str(found.value)

@@ -50,7 +50,10 @@ def complete(config: Config) -> Config:
 
 
 def refuse_repeated_keys(file: Path) -> None:
-    """Raise DistraceError if a YAML file gives a key twice in one place: a reader keeps the last alone, silently."""
+    """Raise DistraceError if a YAML file gives a key twice in one place: a reader keeps the last alone, silently.
+
+    Also if it is broken, or holds itself.
+    """
 
     def visit(node: yaml.Node | None) -> Iterator[str]:
         if isinstance(node, yaml.SequenceNode):
@@ -66,7 +69,11 @@ def refuse_repeated_keys(file: Path) -> None:
             first.setdefault(str(key.value), line)
             yield from visit(value)
 
-    if lines := list(visit(yaml.compose(file.read_text("utf-8"), yaml.SafeLoader))):
+    try:
+        lines = list(visit(yaml.compose(file.read_text("utf-8"), yaml.SafeLoader)))
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise DistraceError(f"{file} is no YAML that can be used: {' '.join(str(error).split())}") from error
+    if lines:
         raise DistraceError(f"{file} cannot be used:\n" + "\n".join(f"  {line}" for line in lines))
 
 
