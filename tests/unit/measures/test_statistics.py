@@ -4,7 +4,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from distrace.measures.leans import MARGIN
-from distrace.measures.statistics import Interval, holm, mean, p_value_beyond, roc_auc, share, shares, t_test
+from distrace.measures.statistics import (
+    Interval,
+    holm,
+    mean,
+    p_value_beyond,
+    proportion,
+    proportions,
+    roc_auc,
+    share,
+    shares,
+    t_test,
+)
 
 COUNTS = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, max_size=20)
 
@@ -26,6 +37,35 @@ def test_the_bounds_lie_about_the_mean_and_within_the_units_own_shares(counts):
     shares = hits[totals > 0] / totals[totals > 0]
     assert shares.min() - 1e-12 <= found.low <= found.high <= shares.max() + 1e-12
     assert found.low - 0.05 <= found.mean <= found.high + 0.05
+
+
+@pytest.mark.parametrize(("right", "low", "high"), [(0, 0, 0.2775), (10, 0.7225, 1)])
+def test_none_or_all_of_ten_has_the_interval_of_wilson(right, low, high):
+    found = proportion([0.0] * (10 - right) + [1.0] * right)
+    assert (found.mean, found.n) == (right / 10, 10)
+    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-4)
+    assert found.low <= found.mean <= found.high
+
+
+@settings(deadline=None, max_examples=30)
+@given(COUNTS)
+def test_a_proportion_that_resampling_tells_about_has_the_bootstrap_interval(counts):
+    hits, totals = np.array([(min(pair), max(pair)) for pair in counts]).T
+    [plain], [found] = shares([hits], totals), proportions([hits], totals)
+    if found is None:
+        assert plain is None
+        return
+    assert (found.mean, found.n) == (plain.mean, plain.n)
+    if 0 < found.mean < 1 and (totals > 0).sum() > 1:
+        assert found == plain
+    else:
+        assert 0 <= found.low < found.high <= 1
+        assert found.low - 1e-12 <= found.mean <= found.high + 1e-12
+
+
+def test_answers_that_hang_together_count_as_the_questions_they_answer():
+    assert proportion([0.0] * 40, units=10) == Interval(0, *list(vars(proportion([0.0] * 10)).values())[1:3], 40)
+    assert proportion([]) is None
 
 
 def test_the_same_values_give_the_same_interval():

@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from distrace.measures.statistics import shares
+from distrace.measures.statistics import proportions
 
 ROLES = ("teacher", "student", "distilled")
 LABELS = ("Teacher", "Student", "Shared", "Boosted")
@@ -46,11 +46,11 @@ def label_counts(sentences: pl.DataFrame) -> pl.DataFrame:
 
 
 def label_shares(counts: pl.DataFrame) -> dict[str, dict[str, Any] | None]:
-    """Return each label's share of the sentences with a 95 % bootstrap interval over questions; None without any.
+    """Return each label's share of the sentences with a 95 % interval over questions; None without any.
 
     `counts` are those of `label_counts`.
     """
-    found = shares([counts[label].to_numpy() for label in LABELS], counts["all"].to_numpy())
+    found = proportions([counts[label].to_numpy() for label in LABELS], counts["all"].to_numpy())
     return {label: asdict(interval) if interval else None for label, interval in zip(LABELS, found, strict=True)}
 
 

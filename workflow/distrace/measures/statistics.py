@@ -1,7 +1,7 @@
 """Means and shares with 95 % bootstrap intervals over questions, standard errors, p-values, areas under a ROC curve."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 RESAMPLES = 2000
 FLIPS = 10_000
 _SEED = 20251220
+_Z = 1.959963984540054  # the 97.5 % point of the normal distribution
 _AT_ONCE = 100  # resamples or flips computed together: memory holds this many numbers for each question
 _KEPT_UNITS = 20_000  # up to so many units, their resamples are kept: 80 MB
 
@@ -44,6 +45,34 @@ def shares(hits: Sequence[ArrayLike], totals: ArrayLike) -> list[Interval | None
         Interval(float(value), float(low), float(high), len(totals))
         for value, (low, high) in zip(means, bounds, strict=True)
     ]
+
+
+def proportions(hits: Sequence[ArrayLike], totals: ArrayLike, units: int | None = None) -> list[Interval | None]:
+    """Return `shares` of hits that never exceed their total, with Wilson's interval where resampling tells nothing.
+
+    That is where no entry (question) has a hit or none lacks one, or where there is only one: every resample is the
+    same then. The interval (Wilson 1927, doi 10.1080/01621459.1927.10502953) takes each entry with a total for one
+    draw, or `units` of them where entries are not independent.
+    """
+    known = int(np.count_nonzero(np.asarray(totals, float)))
+    return [found and _with_wilson(found, known, known if units is None else units) for found in shares(hits, totals)]
+
+
+def proportion(values: ArrayLike, units: int | None = None) -> Interval | None:
+    """Return the mean of values within 0 to 1 (one per question) with its interval, as `proportions` gives it."""
+    values = np.asarray(values, float)
+    [found] = proportions([values], np.ones(len(values)), units)
+    return found
+
+
+def _with_wilson(found: Interval, entries: int, units: int) -> Interval:
+    if found.mean not in (0, 1) and entries > 1:
+        return found
+    squared = _Z**2 / units
+    middle = (found.mean + squared / 2) / (1 + squared)
+    half = float(np.sqrt(found.mean * (1 - found.mean) * squared + squared**2 / 4)) / (1 + squared)
+    # Rounding must not push the mean out.
+    return replace(found, low=min(found.mean, max(0.0, middle - half)), high=max(found.mean, min(1.0, middle + half)))
 
 
 def resamples(n: int) -> Iterator[NDArray[np.int16]]:

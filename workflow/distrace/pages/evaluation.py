@@ -15,7 +15,7 @@ from distrace.artifacts import open_artifact, read_rejects
 from distrace.measures.agreement import overlaps, rank_correlations, without_doubles
 from distrace.measures.answers import answers_by_question, numbers_of_samples, pass_at
 from distrace.measures.comparisons import LEVEL, Comparison, compared, interval, letters, resampled_means
-from distrace.measures.statistics import Interval, mean, share, standard_error
+from distrace.measures.statistics import Interval, proportion, share, standard_error
 from distrace.parts import open_parts
 from distrace.plan import Distilled, Plan, RolloutSet, ranking_path, selection_path, training_path
 from distrace.resources import model_size
@@ -34,21 +34,27 @@ def plain(found: Interval | None) -> Numbers | None:
     return None if found is None else asdict(found)
 
 
+def share_correct(chosen: pl.DataFrame) -> Numbers | None:
+    """Return the share of right ones of responses by their `question_id` and `correct`; None of unjudged ones."""
+    judged = chosen.filter(pl.col("correct").is_not_null())
+    return plain(proportion(judged["correct"].to_numpy(), judged["question_id"].n_unique()))
+
+
 def accuracy(plan: Plan, rollouts: RolloutSet) -> Numbers:
     """Return the share of right answers, the mean over questions, and what else their samples say of the model."""
     answers = _answers(plan, rollouts)
     by_question = answers_by_question(answers)
     right, judged = by_question["right"].to_numpy(), by_question["judged"].to_numpy()
     unknown: Numbers = dict.fromkeys(("mean", "low", "high")) | {"n": 0}
-    return (plain(mean(by_question["accuracy"].to_numpy())) or unknown) | {
+    return (plain(proportion(by_question["accuracy"].to_numpy())) or unknown) | {
         "responses": len(answers),
         "not_judged": len(answers) - int(judged.sum()),
         "cut_off": (answers["finish_reason"] == "length").mean(),
         "standard_error": standard_error(by_question["accuracy"].to_numpy()),
         "pass_at": {
-            str(k): plain(mean(pass_at(k, right, judged))) for k in numbers_of_samples(int(judged.max(initial=0)))
+            str(k): plain(proportion(pass_at(k, right, judged))) for k in numbers_of_samples(int(judged.max(initial=0)))
         },
-        "majority": plain(mean(by_question["majority"].to_numpy())),
+        "majority": plain(proportion(by_question["majority"].to_numpy())),
         "tokens": _length(answers, "tokens"),
         "characters": _length(answers, "characters"),
     }
@@ -177,14 +183,14 @@ def _training_numbers(plan: Plan, model: Distilled) -> Numbers:
         "tokens_trained": trained,
         "parameters": size and size.parameters,
         "flops": size and TRAINING_FLOPS[training.method] * size.parameters * trained,
-        "correct": plain(mean(chosen["correct"].drop_nulls().to_numpy())),
+        "correct": share_correct(chosen),
         "length": {"mean": chosen["tokens"].mean()}
         | {name: chosen["tokens"].quantile(at, "linear") for name, at in QUANTILES.items()},
     }
 
 
 def _chosen(plan: Plan, model: Distilled) -> pl.DataFrame:
-    """Return the responses that were selected for a model: `rollout_id`, `tokens` and `correct`."""
+    """Return the responses that were selected for a model: `rollout_id`, `question_id`, `tokens`, `correct`."""
     grades = [
         open_parts(plan.rollouts_parts("grades", candidates), kinds.GRADES).read("rollout_id", "correct")
         for candidates in plan.pools(model.run)[model.teacher]
@@ -195,7 +201,7 @@ def _chosen(plan: Plan, model: Distilled) -> pl.DataFrame:
 
 def _selected(plan: Plan, run: str, teacher: str, strategy: str) -> pl.DataFrame:
     path = selection_path(run, plan.candidates(run, teacher), strategy)
-    selection = open_artifact(path, kinds.SELECTION).read("rollout_id", "rank", "tokens")
+    selection = open_artifact(path, kinds.SELECTION).read("rollout_id", "question_id", "rank", "tokens")
     return selection.filter(pl.col("rank").is_not_null()).drop("rank")
 
 

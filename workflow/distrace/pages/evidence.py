@@ -8,7 +8,7 @@ import polars as pl
 from distrace import kinds
 from distrace.measures.evidence import VERBATIM_WORDS
 from distrace.measures.labels import LABELS
-from distrace.measures.statistics import shares
+from distrace.measures.statistics import proportions, shares
 from distrace.parts import open_parts
 from distrace.plan import Plan, Trace
 
@@ -57,7 +57,8 @@ def _shares(counts: pl.DataFrame, label: str) -> dict[str, Any]:
     mine = counts if label == ALL else counts.filter(pl.col("label") == label)
     by_question = mine.drop("label").group_by("question_id", maintain_order=True).sum()
     training, control = (by_question[name].cast(pl.Int64) for name in ("verbatim", "control_verbatim"))
-    found = shares([training, control, training - control], by_question["sentences"])
+    totals = by_question["sentences"]
+    found = [*proportions([training, control], totals), *shares([training - control], totals)]
     sentences = int(by_question["sentences"].sum())
     return {
         "sentences": sentences,

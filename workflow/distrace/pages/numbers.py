@@ -17,12 +17,12 @@ from distrace.artifacts import open_artifact
 from distrace.measures.labels import LABELS, Thresholds, habit_labels, label_counts, label_shares
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
-from distrace.measures.statistics import mean, roc_auc, share
+from distrace.measures.statistics import proportions, roc_auc
 from distrace.measures.validation import ORIGINS, agreement, confusion_table, oracle_agreement, precision_and_recall
 from distrace.pages.attribution import attribution_numbers
 from distrace.pages.contexts import context_numbers
 from distrace.pages.curves import curve_numbers, reach
-from distrace.pages.evaluation import accuracy, plain, strategy_numbers
+from distrace.pages.evaluation import accuracy, plain, share_correct, strategy_numbers
 from distrace.pages.evidence import evidence_numbers
 from distrace.pages.labelled import habit_sentences, labelled_sentences
 from distrace.pages.sensitivity import sensitivity_numbers
@@ -146,7 +146,7 @@ def _float32_numbers(plan: Plan, trace: Trace) -> Numbers | None:
         "part": Path(path).stem,
         "sentences": len(table),
         "responses": table["rollout_id"].n_unique(),
-        "flipped": plain(share(counts["flipped"].to_numpy(), counts["all"].to_numpy())),
+        "flipped": plain(proportions([counts["flipped"].to_numpy()], counts["all"].to_numpy())[0]),
         "flips": {label: {other: pairs.get((label, other), 0) for other in LABELS} for label in LABELS},
         "shifts": _shifts(plan, trace),
     }
@@ -262,6 +262,6 @@ def _selection_numbers(plan: Plan, run: str, teacher: str, strategy: str) -> Num
         "strategy": strategy,
         "selected": len(chosen),
         "candidates": len(ranking),
-        "correct": plain(mean(table["correct"].drop_nulls().to_numpy())),
+        "correct": share_correct(table),
         **{f"mean_{name}": table[name].mean() for name in ("longest", "sentences", "teacher_count", "grape")},
     }
