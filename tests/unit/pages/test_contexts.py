@@ -95,14 +95,38 @@ def test_the_page_shows_each_context(plan, numbers):
     assert f"contexts.main.teacher.{results.DISTILLED}.test.answer" in figures
 
 
-def test_the_first_screen_says_what_of_the_fall_is_gone_if_there_is_one(numbers):
+def first_screen(numbers: dict, **full: dict) -> str:
+    """Return what is said of the trace if its notes fall as `full` says in the whole context."""
     run = copy.deepcopy(numbers["runs"]["main"])
-    [trace] = run["traces"]
-    trace["contexts"]["full"]["along"]["fall"] = {"mean": 0.1, "low": 0.0, "high": 0.2, "n": 3}
+    run["traces"][0]["contexts"]["full"]["habits"]["notes"]["along"] |= full
+    return findings(run)[0].striptags()
+
+
+def test_the_first_screen_says_what_of_the_fall_of_a_habit_is_gone(numbers):
+    said = first_screen(numbers)
+    assert (
+        "From first to later sentences with the habit notes Teacher falls by +100.0 (+100.0 to +100.0) points" in said
+    )
+    gone = "+100.0 (+100.0 to +100.0) in {} (100.0 % of it)"
+    assert f"; gone where the models see less: {gone.format('window-1')} and {gone.format('alone')}." in said
+
+
+def test_a_fall_that_may_be_none_is_said_to_be_so(numbers):
+    said = first_screen(numbers, fall={"mean": 0.1, "low": 0.0, "high": 0.2, "n": 3})
+    assert (
+        "Teacher does not clearly fall from first to later sentences with the habit notes (+10.0 (+0.0 to +20.0)"
+        in said
+    )
+    assert "From first to later" not in said
+
+
+def test_a_fall_of_which_nothing_is_gone_is_said_to_stay(numbers):
+    run = copy.deepcopy(numbers["runs"]["main"])
+    for found in run["traces"][0]["contexts"].values():
+        found["habits"] = {}
+        found["along"]["fall"] = {"mean": 0.3, "low": 0.2, "high": 0.4, "n": 3}
+        found["along"]["gone"] = {"mean": -0.1, "low": -0.2, "high": 0.0, "n": 3}
     said = findings(run)[0].striptags()
-    assert "Teacher does not clearly fall from first to later sentences (+10.0 (+0.0 to +20.0) points)." in said
-    for row in trace["contexts"].values():
-        row["along"] = row["habits"]["notes"]["along"]
-    said = findings(run)[0].striptags()
-    assert "From first to later sentences Teacher falls by +100.0 (+100.0 to +100.0) points" in said
-    assert "+100.0 (+100.0 to +100.0) in window-1 (100.0 % of it)" in said
+    assert (
+        "From first to later sentences Teacher falls by +30.0 (+20.0 to +40.0) points; no less where the models" in said
+    )

@@ -170,22 +170,33 @@ def _right_and_wrong(trace: Numbers) -> Iterator[Markup]:
 
 
 def _in_contexts(contexts: Numbers) -> Iterator[Markup]:
-    """Yield how far Teacher falls along responses, and what of it is gone where the models see less of them."""
-    fall = contexts["full"]["along"]["fall"] if contexts else None
+    """Yield how far Teacher falls along responses, and what of it is gone where the models see less of them.
+
+    Of sentences that show a habit, where the run names any: first and later ones are then of one kind.
+    """
+    if not contexts:
+        return
+    for habit in contexts["full"]["habits"]:
+        yield from _fall(f"sentences with the habit {habit}", {c: v["habits"][habit] for c, v in contexts.items()})
+    if not contexts["full"]["habits"]:
+        yield from _fall("sentences", contexts)
+
+
+def _fall(what: str, contexts: Numbers) -> Iterator[Markup]:
+    fall = contexts["full"]["along"]["fall"]
     if not fall:
         return
     if fall["low"] <= 0:
-        yield _text("Teacher does not clearly fall from first to later sentences ({} points).", points_text(fall))
+        yield _text("Teacher does not clearly fall from first to later {} ({} points).", what, points_text(fall))
         return
-    said = []
-    for context, found in contexts.items():
-        gone, part = found["along"]["gone"], found["along"]["gone_share"]
-        if gone and part:
-            said.append(_text("{} in {} ({} of it)", points_text(gone), context, percent(part["mean"])))
-    yield _text(
-        "From first to later sentences Teacher falls by {} points; gone where all models see less: {}.",
-        *(points_text(fall), listed(said)),
-    )
+    along = {context: found["along"] for context, found in contexts.items() if context != "full"}
+    said = [
+        _text("{} in {} ({} of it)", points_text(found["gone"]), context, percent(found["gone_share"]["mean"]))
+        for context, found in along.items()
+        if found["gone"] and found["gone"]["low"] > 0
+    ]
+    gone = _text("gone where the models see less: {}", listed(said)) if said else "no less where the models see less"
+    yield _text("From first to later {} Teacher falls by {} points; {}.", what, points_text(fall), gone)
 
 
 def _moves(trace: Numbers) -> Iterator[Markup]:
