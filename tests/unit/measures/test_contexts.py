@@ -50,6 +50,13 @@ def test_the_part_of_the_fall_that_is_gone_is_that_of_the_whole_context():
     assert found["window-0"]["gone"] == {"mean": 0.5, "low": 0.5, "high": 0.5, "n": 4}
 
 
+def test_where_the_first_sentences_are_lost_nothing_is_gone():
+    whole = labelled(**{f"{q}1": "Te Te Bo Bo Bo" for q in "abcd"})
+    lost = labelled(**{f"{q}1": "Bo Te Bo Bo Bo" for q in "abcd"})
+    found = falls({"full": placed(whole), "alone": placed(lost)}, "full")["alone"]
+    assert (found["fall"]["mean"], found["gone"]["mean"], found["gone_share"]["mean"]) == (-0.25, 0, 0)
+
+
 def test_nothing_is_said_of_a_share_of_a_fall_that_may_be_none():
     whole = labelled(a1="Te Bo", b1="Bo Te", c1="Te Te", d1="Te Bo")
     found = falls({"full": placed(whole), "alone": placed(whole)}, "full")
@@ -94,11 +101,11 @@ def test_falls_are_those_of_the_same_resamples_of_questions_by_hand(counts):
         expect(found[name][("first", "later")[place]], shares[name][place], drawn[name][:, place])
     fall, falling = ({name: of[name][..., 0] - of[name][..., 1] for name in of} for of in (arrays(shares), drawn))
     expect(found["o"]["fall"], fall["o"], falling["o"])
-    expect(found["o"]["gone"], fall["w"] - fall["o"], falling["w"] - falling["o"])
+    expect(found["o"]["gone"], shares["o"][1] - shares["w"][1], drawn["o"][:, 1] - drawn["w"][:, 1])
     if found["w"]["fall"] is None or found["w"]["fall"]["low"] <= 0:
         assert found["o"]["gone_share"] is None
-    elif not np.isnan(fall["o"]):
-        assert found["o"]["gone_share"]["mean"] == pytest.approx(1 - fall["o"] / fall["w"])
+    elif found["o"]["gone"] is not None:
+        assert found["o"]["gone_share"]["mean"] == pytest.approx(found["o"]["gone"]["mean"] / fall["w"])
 
 
 def arrays(shares: dict) -> dict[str, np.ndarray]:

@@ -49,9 +49,10 @@ def falls(counts: Mapping[str, pl.DataFrame], whole: str) -> dict[str, dict[str,
     """Return, for each context, the share of Teacher in the first and in later sentences, and how far it falls.
 
     `counts` are the `place_counts` of all parts, of the same sentences in each context. `fall` is first minus later;
-    beside the `whole` context, `gone` is what the fall is smaller by there, and `gone_share` that as a share of the
-    whole fall, where the interval of that one lies above 0. Each has a 95 % bootstrap interval over questions, the same
-    resamples for all; each is None where there is nothing to count.
+    beside the `whole` context, `gone` is by how much the share of later ones is higher than there, and `gone_share` that
+    as a share of the whole fall, where the interval of that one lies above 0. The difference of the falls would not do:
+    it counts first ones that are lost, too. Each has a 95 % bootstrap interval over questions, the same resamples for
+    all; each is None where there is nothing to count.
     """
     summed = {context: _by_question(table) for context, table in counts.items()}
     questions = summed[whole].shape[1]
@@ -115,8 +116,8 @@ def _draws(counts: Numbers) -> Numbers:
 def _places(shares: Numbers, whole: Numbers) -> list[Numbers]:
     """Return the numbers of `_FALLS` from the shares of Teacher in a context and in the whole one."""
     (first, later), (whole_first, whole_later) = shares, whole
-    fall, whole_fall = first - later, whole_first - whole_later
-    return [first, later, fall, whole_fall - fall, _divided(whole_fall - fall, whole_fall)]
+    gone = later - whole_later
+    return [first, later, first - later, gone, _divided(gone, whole_first - whole_later)]
 
 
 def _divided(above: Numbers, below: Numbers) -> Numbers:
