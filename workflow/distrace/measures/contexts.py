@@ -49,8 +49,8 @@ def falls(counts: Mapping[str, pl.DataFrame], whole: str) -> dict[str, dict[str,
     """Return, for each context, the share of Teacher in the first and in later sentences, and how far it falls.
 
     `counts` are the `place_counts` of all parts, of the same sentences in each context. `fall` is first minus later;
-    beside the `whole` context, `gone` is by how much the share of later ones is higher than there, and `gone_share` that
-    as a share of the whole fall, where the interval of that one lies above 0. The difference of the falls would not do:
+    beside the `whole` context, `gone` is by how much the share of later ones is higher than there, `gone_share` that as
+    a share of the whole fall, where the interval of that one lies above 0. The difference of the falls would not do:
     it counts first ones that are lost, too. Each has a 95 % bootstrap interval over questions, the same resamples for
     all; each is None where there is nothing to count.
     """
