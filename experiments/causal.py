@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from oracle import ZERO, add_distilled, config_of, copied, joined, mean_of, measured, taught
+from oracle import FIRST_SEED, ZERO, add_distilled, config_of, copied, first_world, joined, mean_of, measured, taught
 from seeds import print_results, run_seed
 
 from distrace import kinds
@@ -58,9 +58,9 @@ def run_world(folder: Path, seed: int, cores: str) -> dict:
 
     Returns the sentences of the distilled model, and how often each model writes each form in an answer.
     """
-    zero, run = folder / "{}-{}-seed-{}".format(*ZERO, seed), folder / f"causal-seed-{seed}"
-    measured(folder, *ZERO, seed, cores)  # whose models go on here
-    config = config_of(seed, DIALS, zero.resolve())
+    run = folder / f"causal-seed-{seed}"
+    measured(folder, *ZERO, FIRST_SEED, cores)  # whose models go on here
+    config = config_of(seed, DIALS, first_world(folder))
     rows = taught(config)
     for name, forms in MODELS.items():
         rng = random.Random(f"{seed} {name}")

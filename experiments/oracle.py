@@ -31,7 +31,7 @@ from distrace.world import DIALS, Dials, questions, turned
 # What is turned, one thing at a time, and its values beside zero; `partial` is the share of the answers learned that
 # the student's grammar writes.
 VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8), "partial": (0.25, 0.5)}
-PARTIAL, ZERO = "partial", ("none", 0.0)
+PARTIAL, ZERO, FIRST_SEED = "partial", ("none", 0.0), 0
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
 QUESTIONS = {"train": 300, "test": 150}
 TRAINING = {
@@ -39,7 +39,8 @@ TRAINING = {
     "student_from_scratch": {"max_steps": 1000},
     "distil": {"epochs": 6},
 }
-# Where a dial changes a corpus, its model goes on from that of the world with all dials at zero: it can copy already.
+# Models are trained from scratch in the world of the first seed with all dials at zero. Where a dial or another seed
+# changes a corpus, its model goes on from there: it can copy already.
 ADAPT = {"max_steps": 150, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 2.0e-3, "max_length": 256}
 WARMUP = {"warmup": 0.05}
 BASES = ("teacher", "student")  # in the order of their corpora
@@ -60,6 +61,7 @@ def main() -> None:
     os.environ.setdefault("DISTRACE_STORE", str(options.folder.resolve() / "store"))
     settings = [ZERO, *((dial, value) for dial in options.dials for value in VALUES[dial])]
     found = []
+    measured(options.folder, *ZERO, FIRST_SEED, options.cores)
     for seed in options.seeds:
         for dial, value in settings:
             found.append(
@@ -74,9 +76,8 @@ def main() -> None:
 
 def measured(folder: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
     """Run one setting, unless it is finished, and return how its labels agree with the oracle's."""
-    run, zero = folder / f"{dial}-{value}-seed-{seed}", folder / "{}-{}-seed-{}".format(*ZERO, seed)
-    dials = {dial: value} if dial in DIALS else {}
-    config = config_of(seed, dials, zero.resolve())
+    run, dials = folder / f"{dial}-{value}-seed-{seed}", {dial: value} if dial in DIALS else {}
+    config = config_of(seed, dials, first_world(folder))
     add_distilled(config, "distilled", run.resolve(), taught(config, value if dial == PARTIAL else 0.0))
     plan = load_plan(copied(config))
     [trace] = plan.traces("distilled")
@@ -85,15 +86,20 @@ def measured(folder: Path, dial: str, value: float, seed: int, cores: str) -> di
     return oracle_agreement(joined(run, plan, trace), Thresholds(settings["alpha"], settings["beta"]))
 
 
+def first_world(folder: Path) -> Path:
+    """Return the folder of the run whose models the others go on from."""
+    return (folder / "{}-{}-seed-{}".format(*ZERO, FIRST_SEED)).resolve()
+
+
 def copied(config: dict) -> dict:
     """Return a copy: a plan fills the defaults in in place."""
     return yaml.safe_load(yaml.safe_dump(config))
 
 
-def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
+def config_of(seed: int, dials: Mapping[str, float], first: Path) -> dict:
     """Return the config of a world, without a run: the default run's, with shorter chains and fewer questions.
 
-    A model whose corpus the dials change goes on from that of the same seed with all dials at zero, in folder `zero`.
+    A model whose corpus is not that of the run in the folder `first` goes on from the model there.
     """
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
     config["seed"], config["runs"] = seed, {}
@@ -108,8 +114,8 @@ def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
     config["sampling"]["answer"]["max_tokens"] = 200  # fillers make answers longer
     for style in BASES:
         config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
-        if turned(style, Dials(**dials)):
-            weights = zero / "results" / "models" / style / "weights"
+        if turned(style, Dials(**dials)) or seed != FIRST_SEED:
+            weights = first / "results" / "models" / style / "weights"
             config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
             config["models"][style]["source"]["finetune"]["training"] = "adapt"
     return config
