@@ -26,24 +26,23 @@ from distrace.measures.validation import oracle_agreement
 from distrace.pages.figures import COLOURS, as_svg
 from distrace.parts import open_parts
 from distrace.plan import Plan, Trace, load_plan, model_path
-from distrace.world import DIALS, Dials, questions, turned
+from distrace.world import DIALS, questions
 
 # What is turned, one thing at a time, and its values beside zero; `partial` is the share of the answers learned that
 # the student's grammar writes.
 VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8), "partial": (0.25, 0.5)}
 PARTIAL, ZERO, FIRST_SEED = "partial", ("none", 0.0), 0
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
-QUESTIONS = {"train": 300, "test": 150}
-TRAINING = {
-    "teacher_from_scratch": {"max_steps": 1000},
-    "student_from_scratch": {"max_steps": 1000},
-    "distil": {"epochs": 6},
-}
-# Models are trained from scratch in the world of the first seed with all dials at zero. Where a dial or another seed
-# changes a corpus, its model goes on from there: it can copy already.
-ADAPT = {"max_steps": 150, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 2.0e-3, "max_length": 256}
-WARMUP = {"warmup": 0.05}
+QUESTIONS = {"train": 240, "test": 120}
+TRAINING = {name: {"max_steps": 1000} for name in ("teacher_from_scratch", "student_from_scratch")}
+TRAINING["distil"] = {"epochs": 5}
+# Teacher and student are trained from scratch with all dials at zero, then in a world that has all there is. There they
+# learn the forms; in the world of each setting and seed, how often each is written. So few steps do.
+RICH = {"overlap": 0.3, "filler": 0.3, "paraphrase": 0.5}
+LEARN, ADAPT = 500, 100  # steps in the rich world, and in that of a setting
+GO_ON = {"batch_size": 16, "micro_batch_size": 16, "learning_rate": 2.0e-3, "warmup": 0.05, "max_length": 256}
 BASES = ("teacher", "student")  # in the order of their corpora
+TRACED = {"teachers": ["teacher"], "student": "student", "test": {"questions": ["test"], "sampling": "answer"}}
 MENDS = ("teacher", "student", "either", "both", "content")
 T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
 
@@ -57,38 +56,40 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="where to draw the table")
     parser.add_argument("--cores", default="1")
     options = parser.parse_args()
-    # The models that a dial leaves as they are come from the run with all dials at zero.
+    # Models that a dial leaves as they are come from another run.
     os.environ.setdefault("DISTRACE_STORE", str(options.folder.resolve() / "store"))
     settings = [ZERO, *((dial, value) for dial in options.dials for value in VALUES[dial])]
     found = []
-    measured(options.folder, *ZERO, FIRST_SEED, options.cores)
+    start = trained(options.folder, options.cores)
     for seed in options.seeds:
         for dial, value in settings:
-            found.append(
-                {"dial": dial, "value": value, "seed": seed}
-                | measured(options.folder, dial, value, seed, options.cores)
-            )
+            about = {"dial": dial, "value": value, "seed": seed}
+            found.append(about | measured(start, dial, value, seed, options.cores))
     rows = [over_seeds([row for row in found if (row["dial"], row["value"]) == setting]) for setting in settings]
     if options.figure:
         options.figure.write_text(figure(found, options.dials).replace("currentColor", "#666") + "\n")
     print_results(rows, table=[as_text(row) for row in rows], seeds=options.seeds, each=found)
 
 
-def measured(folder: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
-    """Run one setting, unless it is finished, and return how its labels agree with the oracle's."""
-    run, dials = folder / f"{dial}-{value}-seed-{seed}", {dial: value} if dial in DIALS else {}
-    config = config_of(seed, dials, first_world(folder))
-    add_distilled(config, "distilled", run.resolve(), taught(config, value if dial == PARTIAL else 0.0))
+def trained(folder: Path, cores: str) -> Path:
+    """Run the worlds whose models all others go on from, unless they are finished; return the folder of the last."""
+    scratch, rich = folder.resolve() / "scratch", folder.resolve() / "rich"
+    targets = [model_path(base) for base in BASES]
+    run_seed(scratch, config_of(FIRST_SEED, {}), cores, targets)
+    run_seed(rich, config_of(FIRST_SEED, RICH, scratch, LEARN), cores, targets)
+    return rich
+
+
+def measured(start: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
+    """Run one setting beside `start`, unless it is finished, and return how its labels agree with the oracle's."""
+    run, dials = start.with_name(f"{dial}-{value}-seed-{seed}"), {dial: value} if dial in DIALS else {}
+    config = config_of(seed, dials, start)
+    add_distilled(config, "distilled", run, taught(config, value if dial == PARTIAL else 0.0))
     plan = load_plan(copied(config))
     [trace] = plan.traces("distilled")
-    run_seed(run, config, cores, [plan.oracle_parts(trace), *map(model_path, BASES)])
+    run_seed(run, config, cores, [plan.oracle_parts(trace)])
     settings = plan.config["runs"][trace.run]
     return oracle_agreement(joined(run, plan, trace), Thresholds(settings["alpha"], settings["beta"]))
-
-
-def first_world(folder: Path) -> Path:
-    """Return the folder of the run whose models the others go on from."""
-    return (folder / "{}-{}-seed-{}".format(*ZERO, FIRST_SEED)).resolve()
 
 
 def copied(config: dict) -> dict:
@@ -96,13 +97,14 @@ def copied(config: dict) -> dict:
     return yaml.safe_load(yaml.safe_dump(config))
 
 
-def config_of(seed: int, dials: Mapping[str, float], first: Path) -> dict:
-    """Return the config of a world, without a run: the default run's, with shorter chains and fewer questions.
+def config_of(seed: int, dials: Mapping[str, float], start: Path | None = None, steps: int = ADAPT) -> dict:
+    """Return the config of a world: the default run's, with shorter chains and fewer questions.
 
-    A model whose corpus is not that of the run in the folder `first` goes on from the model there.
+    Teacher and student go on for so many steps from those of the run in the folder `start`; without one, from scratch.
     """
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config["seed"], config["runs"] = seed, {}
+    config["seed"] = seed
+    config["runs"] = {"own": TRACED | {"distilled": "student"}}
     del config["questions"]["test_longer"]
     for name, swaps in SWAPS.items():
         config["questions"][name]["source"]["world"] |= {"swaps": swaps}
@@ -110,14 +112,14 @@ def config_of(seed: int, dials: Mapping[str, float], first: Path) -> dict:
         config["questions"][name]["source"]["world"] |= {"count": count}
     for name, changes in TRAINING.items():
         config["training"][name] |= changes
-    config["training"]["adapt"] = ADAPT | WARMUP
+    config["training"]["go_on"] = GO_ON | {"max_steps": steps}
     config["sampling"]["answer"]["max_tokens"] = 200  # fillers make answers longer
     for style in BASES:
         config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
-        if turned(style, Dials(**dials)) or seed != FIRST_SEED:
-            weights = first / "results" / "models" / style / "weights"
+        if start:
+            weights = start / "results" / "models" / style / "weights"
             config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
-            config["models"][style]["source"]["finetune"]["training"] = "adapt"
+            config["models"][style]["source"]["finetune"]["training"] = "go_on"
     return config
 
 
@@ -143,8 +145,7 @@ def add_distilled(config: dict, name: str, run: Path, rows: list[dict]) -> None:
     config["questions"][name] = {"source": {"file": str(file)}, "solution": "solution"}
     finetune = {"base": "student", "questions": name, "training": "distil"}
     config["models"][name] = {"source": {"finetune": finetune}, "format": "plain", "threads": 1}
-    test = {"questions": ["test"], "sampling": "answer"}
-    config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
+    config["runs"][name] = TRACED | {"distilled": name}
 
 
 def joined(folder: Path, plan: Plan, trace: Trace) -> pl.DataFrame:

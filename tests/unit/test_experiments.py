@@ -161,26 +161,18 @@ def test_contexts_are_tried_on_the_student_beside_the_distilled_model(contexts):
     assert list(example.config["runs"]) == ["svamp", "control"]
 
 
-@pytest.mark.parametrize(
-    ("dials", "changed"),
-    [
-        ({}, set()),
-        ({"overlap": 0.1}, {"student"}),
-        ({"paraphrase": 0.4}, {"teacher"}),
-        ({"filler": 0.4}, {"teacher", "student"}),
-        ({"overlap": 0.1, "paraphrase": 0.4}, {"teacher", "student"}),
-    ],
-)
-def test_a_dial_trains_on_what_it_changes_and_takes_the_other_model_as_it_is(oracle, tmp_path, dials, changed):
-    config = oracle.config_of(0, dials, tmp_path / "zero")
+def test_models_go_on_from_those_of_another_world_and_the_distilled_one_is_traced(oracle, tmp_path):
+    scratch = load_plan(oracle.config_of(0, {}))
+    assert scratch.models_from("folder") == []
+    config = oracle.config_of(1, {"overlap": 0.1}, tmp_path / "rich")
     oracle.add_distilled(config, "distilled", tmp_path, oracle.taught(config))
     plan = load_plan(config)
-    adapted = {name for name in oracle.BASES if plan.model_config(f"{name}_untrained")["source"]["folder"]}
-    assert adapted == changed
-    assert plan.dials == Dials(**dials)
+    assert plan.models_from("folder") == ["teacher_untrained", "student_untrained"]
+    assert plan.training("teacher").max_steps == oracle.ADAPT
+    assert plan.dials == Dials(overlap=0.1)
     [trace] = plan.traces("distilled")
     assert plan.has_truth(trace)
-    assert trace.rollouts.author == "distilled"
+    assert plan.base_of(trace.rollouts.author) == "student"
 
 
 @pytest.mark.parametrize("share", [0, 0.25, 1])
