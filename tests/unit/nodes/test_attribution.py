@@ -87,3 +87,27 @@ def test_the_answers_of_each_part_are_attributed_by_their_own_log_probs(sides, t
     found = attribute(lists, tmp_path / "out.arrow")
     apart = [attribute(each, tmp_path / f"{n}.arrow") for n, each in enumerate((sides, others))]
     assert found.sort("rollout_id").equals(pl.concat(apart).sort("rollout_id"))
+
+
+def test_reference_students_have_the_leans_of_their_own_answers(sides, tmp_path):
+    first = author(
+        tmp_path / "1", "e", ["So.\n", "4\n"], {"a": {"e0": [0.9], "e1": [0.9]}, "b": {"e0": [0.1], "e1": [0.9]}}
+    )
+    second = author(
+        tmp_path / "2", "f", ["So.\n", "4\n"], {"a": {"f0": [0.1], "f1": [0.9]}, "b": {"f0": [0.9], "f1": [0.5]}}
+    )
+    out = tmp_path / "out.arrow"
+    rollouts, sentences, scored = zip(first, second, strict=True)
+    references = (["one", "two"], list(rollouts), list(sentences), [*scored[0], *scored[1]])
+    write_attribution(["a", "b"], 0.1, *sides[0], *sides[1], out, *references)
+    found = open_artifact(out, kinds.ATTRIBUTION).read().filter(pl.col("role") == "reference")
+    assert found.select("author", "rollout_id", "lean").rows() == [
+        ("one", "e0", 1.0),
+        ("one", "e1", 0.0),
+        ("two", "f0", -1.0),
+        ("two", "f1", 1.0),
+    ]
+    assert found["p_teacher"].to_list() == pytest.approx([0.9, 0.9, 0.1, 0.9])
+    assert found["p_other"].to_list() == pytest.approx([0.1, 0.9, 0.9, 0.5])
+    others = attribute(sides, tmp_path / "without.arrow")
+    assert open_artifact(out, kinds.ATTRIBUTION).read().filter(pl.col("role") != "reference").equals(others)
