@@ -79,6 +79,14 @@ def test_with_reference_students_a_model_that_leans_one_way_may_be_that_of_anoth
     assert found["attributed_to"] == "big"
 
 
+def test_what_leans_alone_exclude_is_excluded_also_where_the_students_of_a_teacher_differ_much():
+    named = {"big": ["b0", "b1", "b2"], "other": ["o0", "o1", "o2"]}
+    rows = references(b0=0.9, b1=0.1, b2=-0.9, o0=0.9, o1=0.1, o2=-0.9)
+    found = numbers(plan_with(references=named), write_leans("distilled", "distilled", 0.8, 0.9, 0.1) + STUDENT + rows)
+    assert found["references"]["not_excluded"] == ["big", "other"]
+    assert found["not_excluded"] == ["big"]
+
+
 def losses(big: float, other: float) -> list[dict]:
     return [
         {"rollout_id": f"{teacher}{n}", "question_id": f"q{n}", "teacher": teacher}

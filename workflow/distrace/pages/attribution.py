@@ -28,7 +28,7 @@ LEVEL = 0.05
 def attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Numbers:
     """Return what the tests say of the teacher that the author of a rollout set learned from.
 
-    `not_excluded` is the answer: by the reference students where the run names some, else by the leans alone.
+    `not_excluded` is the answer: what the leans alone leave and, where the run names reference students, they leave too.
     """
     teachers = plan.config["runs"][run]["teachers"]
     leans = open_artifact(attribution_path(run, rollouts), kinds.ATTRIBUTION).read()
@@ -46,7 +46,7 @@ def attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Numbers:
         "pairs": pairs,
         "attributed_to": attributed_to(judged, teachers),
         "teachers": approaches,
-        "not_excluded": references["not_excluded"] if references else by_leans,
+        "not_excluded": [name for name in by_leans if not references or name in references["not_excluded"]],
         "by": "references" if references else "leans",
         "references": references,
         "distilldetect": _distilldetect_numbers(plan, run, rollouts),
