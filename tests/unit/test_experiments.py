@@ -45,6 +45,11 @@ def causal():
     return script("causal")
 
 
+@pytest.fixture(scope="module")
+def siblings():
+    return script("siblings")
+
+
 def found(**models: float) -> pl.DataFrame:
     """Return made-up grades of models that are right with a chance, on the same questions and seeds."""
     drawn = np.random.default_rng(0).random((SEEDS, QUESTIONS))
@@ -241,3 +246,58 @@ def test_a_rule_is_judged_by_the_sentences_of_forms_with_a_large_effect(causal):
     assert areas["p_distilled - p_student"] == areas["both"] == 1.0
     assert areas["label Teacher"] == 0.75
     assert areas["label Teacher or Boosted"] == 1.0
+
+
+# Where the students of each origin lie: lean to `first_on`, nearness to the family, nearness to `other`. The students
+# of all siblings lean to `first_on`.
+PLACES = {"first": (0.3, 0.8, 0.1), "first_on": (0.4, 0.8, 0.1), "first_again": (0.2, 0.8, 0.1)} | {
+    "other": (0.0, 0.1, 0.8),
+    "rewritten_as_student": (0.0, 0.0, 0.0),
+    "rewritten_as_other": (0.0, 0.1, 0.8),
+    "student": (0.0, 0.0, 0.0),
+}
+
+
+def made_up(siblings, seed: int):
+    """Return a world in which students of one teacher differ by 0.01, and answers of one student by 0.1."""
+    rng = np.random.default_rng(seed)
+    world = siblings.World({}, {}, {})
+    for author in ["student", *(f"{origin}.{number}" for origin, number in siblings.pupils())]:
+        on, family, other = (place + rng.normal(0, 0.01) for place in PLACES[author.partition(".")[0]])
+        sure = {"first": 0.0, "first_on": on, "first_again": -on, "other": other - family}
+        near = {name: other if name == "other" else family for name in siblings.TEACHERS}
+        for teacher in siblings.TEACHERS:
+            world.nearness[author, teacher] = near[teacher] + rng.normal(0, 0.1, 100)
+            world.losses[author, teacher] = 3 - near[teacher] + rng.normal(0, 0.1, 100)
+        for one, two in siblings.PAIRS:
+            world.leans[author, one, two] = sure[one] - sure[two] + rng.normal(0, 0.1, 100)
+    return world
+
+
+def test_one_name_is_wrong_for_students_of_siblings_and_sets_are_not(siblings):
+    worlds = {seed: made_up(siblings, seed) for seed in range(2)}
+
+    def rates(scenario: str, test: str) -> tuple[float, ...]:
+        row = siblings.measured(worlds, scenario, test, 50)
+        assert row["cases"] == 2 * row["students"]  # of 50 questions each
+        assert row["wrong_low"] <= row["wrong"] <= row["wrong_high"]
+        return tuple(row[name] for name in ("excluded", "wrong", "found", "named"))
+
+    assert rates("trained on", "one name") == (0.5, 0.5, 0.5, 1)
+    assert rates("trained on", "leans") == rates("trained on", "distilldetect") == (0, 0, 0, 2)
+    excluded, _, found, _ = rates("trained on", "references")
+    assert excluded <= 0.15
+    assert found >= 0.75
+    assert rates("unrelated", "leans") == (0, 0, 1, 1)
+    assert rates("rewritten as other", "leans") == (1, 1, 0, 1)
+    assert rates("of the student itself", "references") == (0, 0, 0, 0)
+    assert rates("sibling absent", "leans") == (0, 1, 0, 1)
+
+
+def test_a_case_asks_about_one_student_and_no_question_is_in_two(siblings):
+    world = made_up(siblings, 0)
+    found = list(siblings.cases(world, siblings.SCENARIOS["trained on"], 30))
+    assert len(found) == 2 * siblings.STUDENTS * (100 // 30)
+    mine = [case.questions for case in found if case.suspect == "first_on.2"]
+    assert sorted(np.concatenate(mine)) == list(range(90))
+    assert {case.truth for case in found} == {"first", "first_on"}
