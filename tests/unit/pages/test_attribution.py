@@ -87,6 +87,13 @@ def test_what_leans_alone_exclude_is_excluded_also_where_the_students_of_a_teach
     assert found["not_excluded"] == ["big"]
 
 
+def test_students_without_any_lean_exclude_nothing():
+    named = {"big": ["b0", "b1", "b2"], "other": ["o0", "o1", "o2"]}
+    rows = references(b0=0.3, b1=0.31, b2=0.32, o0=0.9)  # o1 and o2 wrote nothing that was scored
+    found = numbers(plan_with(references=named), write_leans("distilled", "distilled", 0.9, 0.9, 0.9) + STUDENT + rows)
+    assert found["references"]["not_excluded"] == ["big", "other"]
+
+
 def losses(big: float, other: float) -> list[dict]:
     return [
         {"rollout_id": f"{teacher}{n}", "question_id": f"q{n}", "teacher": teacher}

@@ -28,7 +28,7 @@ LEVEL = 0.05
 def attribution_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Numbers:
     """Return what the tests say of the teacher that the author of a rollout set learned from.
 
-    `not_excluded` is the answer: what the leans alone leave and, where the run names reference students, they leave too.
+    `not_excluded` is the answer: what leans alone leave and, where the run names reference students, they leave too.
     """
     teachers = plan.config["runs"][run]["teachers"]
     leans = open_artifact(attribution_path(run, rollouts), kinds.ATTRIBUTION).read()
@@ -77,7 +77,12 @@ def _reference_numbers(leans: pl.DataFrame, learned_from: dict[str, str], teache
             name: [found[m] for m, of in learned_from.items() if of == name and m in found] for name in teachers
         }
         pairs.append({"teacher": teacher, "other": other, "lean": found.get("distilled"), "students": students})
-    complete = [pair for pair in pairs if pair["lean"] is not None]
+    # Two students of each show a variance; of those whose answers no teacher could score there is no lean.
+    complete = [
+        pair
+        for pair in pairs
+        if pair["lean"] is not None and min(len(pair["students"][pair[side]]) for side in ("teacher", "other")) > 1
+    ]
     p_values = reference_p_values(
         {(pair["teacher"], pair["other"]): pair["lean"] for pair in complete},
         {(pair["teacher"], pair["other"]): pair["students"] for pair in complete},
