@@ -71,7 +71,7 @@ def _reference_numbers(leans: pl.DataFrame, learned_from: dict[str, str], teache
     if not learned_from:
         return None
     means = mean_leans(leans.filter(pl.col("role") != "student"))
-    pairs = []
+    pairs: list[Numbers] = []
     for (teacher, other), found in means.items():
         students = {
             name: [found[m] for m, of in learned_from.items() if of == name and m in found] for name in teachers
