@@ -8,7 +8,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from distrace.errors import DistraceError
 from distrace.measures import evidence
 from distrace.measures.evidence import COLUMNS, build_index, find_evidence
 from distrace.text.words import words_of
@@ -180,6 +179,10 @@ def test_no_more_responses_are_read_than_have_so_many_words_however_they_lie_in_
         assert kept == [1, 1, 3, 3, 4, 4]
 
 
-def test_there_must_be_responses_to_search():
-    with pytest.raises(DistraceError, match="no responses"):
-        build_index([frame([])])
+def test_nothing_is_found_where_there_are_no_responses():
+    index = build_index([])
+    assert (index.words, len(index.responses)) == (0, 0)
+    found = find_evidence(index, pl.Series(["One two three", ""]))
+    assert found["sentence_words"].to_list() == [3, 0]
+    assert found["verbatim"].to_list() == found["whole"].to_list() == [False, False]
+    assert found["similar_text"].to_list() == [None, None]

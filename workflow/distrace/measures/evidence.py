@@ -19,7 +19,6 @@ import polars as pl
 from numpy.typing import NDArray
 from pydivsufsort import divsufsort, sa_search
 
-from distrace.errors import DistraceError
 from distrace.text.words import words_of
 
 VERBATIM_WORDS = 8  # from how many words on a stretch counts as verbatim; a shorter sentence must be there whole
@@ -44,6 +43,10 @@ COLUMNS = {
     "similar_text": pl.String,
 }
 _ROWS_AT_ONCE = 256
+_NO_RESPONSES = pl.DataFrame(
+    schema={"rollout_id": pl.String, "question_id": pl.String, "text": pl.String}
+    | dict.fromkeys(("starts", "ends"), pl.List(pl.Int64))
+)
 _COMPARED = 100  # places whose sentences are compared to find the most similar one
 
 # A word as bytes, by its number, like a character in UTF-8: the first byte tells how many follow, which no first byte
@@ -191,8 +194,7 @@ def _coded(words: pl.Series, vocabulary: dict[str, int]) -> tuple[NDArray[np.uin
 
 def _joined(pieces: list[_Piece], vocabulary: dict[str, int]) -> Index:
     """Return the index of pieces; their places and numbers are counted on."""
-    if not pieces:
-        raise DistraceError("no responses to make an index of")
+    pieces = pieces or [_piece(_NO_RESPONSES, vocabulary)]
     sizes = [(len(piece.code), len(piece.word_starts), len(piece.responses)) for piece in pieces]
     code_before, words_before, responses_before = np.cumsum([(0, 0, 0), *sizes], axis=0).T.tolist()
     code = b"".join(piece.code for piece in pieces)
@@ -201,7 +203,7 @@ def _joined(pieces: list[_Piece], vocabulary: dict[str, int]) -> Index:
     ]
     return Index(
         code=code,
-        suffixes=divsufsort(code),
+        suffixes=divsufsort(code) if code else np.empty(0, np.int32),
         vocabulary=vocabulary,
         responses=pl.concat([piece.responses for piece in pieces]),
         response_at=_counted_on([piece.response_at for piece in pieces], code_before),
@@ -286,6 +288,8 @@ def _runs(index: Index, sentence: _Sentence) -> list[_Run]:
 
 def _find(index: Index, code: bytes) -> tuple[int, int]:
     """Return at how many places some words stand, and where in `suffixes` these begin."""
+    if not index.code:
+        return 0, 0
     count, left = sa_search(index.code, index.suffixes, code)
     return count, left or 0
 

@@ -55,7 +55,7 @@ def proportions(hits: Sequence[ArrayLike], totals: ArrayLike, units: int | None 
     draw, or `units` of them where entries are not independent.
     """
     known = int(np.count_nonzero(np.asarray(totals, float)))
-    return [found and _with_wilson(found, known, known if units is None else units) for found in shares(hits, totals)]
+    return [found and with_wilson(found, known, known if units is None else units) for found in shares(hits, totals)]
 
 
 def proportion(values: ArrayLike, units: int | None = None) -> Interval | None:
@@ -65,7 +65,8 @@ def proportion(values: ArrayLike, units: int | None = None) -> Interval | None:
     return found
 
 
-def _with_wilson(found: Interval, entries: int, units: int) -> Interval:
+def with_wilson(found: Interval, entries: int, units: int) -> Interval:
+    """Return the interval of a share of `entries` questions, Wilson's of so many `units` where all are alike."""
     if found.mean not in (0, 1) and entries > 1:
         return found
     squared = _Z**2 / units

@@ -8,14 +8,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from distrace import kinds
 from distrace.artifacts import open_artifact, read_rejects
 from distrace.measures.agreement import overlaps, rank_correlations, without_doubles
 from distrace.measures.answers import answers_by_question, numbers_of_samples, pass_at
 from distrace.measures.comparisons import LEVEL, Comparison, compared, interval, letters, resampled_means
-from distrace.measures.statistics import Interval, proportion, share, standard_error
+from distrace.measures.statistics import Interval, proportion, share, standard_error, with_wilson
 from distrace.parts import open_parts
 from distrace.plan import Distilled, Plan, RolloutSet, ranking_path, selection_path, training_path
 from distrace.resources import model_size
@@ -133,11 +135,15 @@ def _test_numbers(plan: Plan, run: str, questions: str, trained: dict[str, list[
     marks = letters(means.tolist(), {(pair.one, pair.other) for pair in pairs if differ(pair)})
     return found | {
         "accuracy": {
-            name: asdict(interval(means[n], accuracies[:, n], len(complete))) | {"letters": marks[n]}
+            name: _accuracy(means[n], accuracies[:, n], len(complete)) | {"letters": marks[n]}
             for n, name in enumerate(names)
         },
         "pairs": [_pair(pair, names) for pair in pairs],
     }
+
+
+def _accuracy(mean: float, draws: NDArray[np.float64], questions: int) -> Numbers:
+    return asdict(with_wilson(interval(mean, draws, questions), questions, questions))
 
 
 def _question_scores(plan: Plan, rollouts: RolloutSet) -> pl.DataFrame:

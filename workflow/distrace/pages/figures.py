@@ -1,5 +1,6 @@
 """The figures of the report, as SVG."""
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,6 +30,8 @@ _THEME = {
 }
 MIN_RESPONSES = 5  # a position that fewer responses reach is not drawn
 MOST_MARKS = 40  # points of a curve beyond which each is not marked
+# What Vega tells screen readers of the axis of an empty figure.
+_OF_NO_VALUES = re.compile(r" for a \w+ scale with values from [^\"]*NaN[^\"]*")
 
 
 def accuracy_figure(accuracy: Mapping[str, Any]) -> Any:
@@ -214,7 +217,8 @@ def _colour(**options: Any) -> alt.Color:
 def as_svg(chart: Any) -> Markup:
     """Return a figure as SVG: without a background, its text and lines in the colour of the text around it."""
     # The SVG writer escapes the text that it draws.
-    return Markup(vl_convert.vegalite_to_svg(chart.to_dict() | {"config": _THEME}))
+    svg = vl_convert.vegalite_to_svg(chart.to_dict() | {"config": _THEME})
+    return Markup(_OF_NO_VALUES.sub(" without values", svg))
 
 
 def rows_of(chart: Any) -> list[dict[str, Any]]:
