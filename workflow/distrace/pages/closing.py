@@ -45,7 +45,7 @@ def _rejected(accounting: list[Numbers]) -> str:
     rows = counted(sum(row["rejected"] for row in dropped), "row")
     return (
         f"{rows} rejected, most of them in {most['artifact']} ({number} times: {reason}); "
-        "the last table of the report counts all, `*.rejects.arrow` beside an artifact name each"
+        "`snakemake --cores 1 rejects` lists them, the last table of the report counts them"
     )
 
 
