@@ -1,13 +1,12 @@
 from distrace.measures.labels import LABELS
 from distrace.pages.figures import (
-    COLOURS,
     MIN_RESPONSES,
     as_svg,
     curve_figure,
     rows_of,
     sensitivity_figure,
 )
-from distrace.pages.texts import LETTERS
+from distrace.pages.texts import COLOURS, LETTERS
 
 
 def curve(*responses: int, share: float = 0.5) -> dict:

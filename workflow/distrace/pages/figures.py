@@ -10,9 +10,8 @@ from markupsafe import Markup
 
 from distrace.measures.labels import LABELS
 from distrace.measures.positions import SENTENCE
+from distrace.pages.texts import COLOURS
 
-# Colours for the colour-blind (Okabe and Ito); a label has the same one in every figure and text.
-COLOURS = dict(zip(LABELS, ("#D55E00", "#0072B2", "#8A8A8A", "#CC79A7"), strict=True))
 # Of contexts, the whole one first: Teacher's own, and those of the same palette that no label has.
 CONTEXT_COLOURS = [COLOURS["Teacher"], "#009E73", "#56B4E9", "#E69F00", "#999933"]
 DASHES = [[1, 0], [6, 3], [2, 2], [8, 3, 2, 3], [4, 2]]

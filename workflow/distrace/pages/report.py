@@ -9,10 +9,19 @@ from jinja2 import Environment, PackageLoader
 from distrace import __version__, kinds
 from distrace.measures.leans import MARGIN
 from distrace.pages.figure_files import Figure
-from distrace.pages.figures import COLOURS, MIN_RESPONSES
+from distrace.pages.figures import MIN_RESPONSES
 from distrace.pages.findings import findings, world_findings
 from distrace.pages.tables import TABLES
-from distrace.pages.texts import LETTERS, explorer_link, file_name, interval_text, percent, points_text, signed_text
+from distrace.pages.texts import (
+    COLOURS,
+    LETTERS,
+    explorer_link,
+    file_name,
+    interval_text,
+    percent,
+    points_text,
+    signed_text,
+)
 from distrace.pages.warnings import LIMITS, warning_text
 from distrace.parts import open_parts
 from distrace.plan import Plan, Trace

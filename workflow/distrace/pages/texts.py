@@ -10,6 +10,8 @@ from markupsafe import Markup
 from distrace.measures.labels import LABELS
 
 EXPLORER = "explorer.html"  # beside the report
+# For the colour-blind, too (Okabe and Ito); a label has the same one in every figure and text.
+COLOURS = dict(zip(LABELS, ("#D55E00", "#0072B2", "#8A8A8A", "#CC79A7"), strict=True))
 LETTERS = dict(zip(LABELS, "TS=+", strict=True))  # beside a label's colour, for who cannot tell colours apart
 
 
