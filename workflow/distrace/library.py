@@ -97,7 +97,7 @@ def responses(rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:
                 "question": question,
             }
         )
-    schema = {**pl.DataFrame(kinds.ROLLOUTS.schema.empty_table()).schema, "question": pl.String}
+    schema: dict[str, Any] = {**pl.DataFrame(kinds.ROLLOUTS.schema.empty_table()).schema, "question": pl.String}
     table = pl.DataFrame(found, schema=schema)
     if table["rollout_id"].is_duplicated().any():
         raise DistraceError("two responses have one id")

@@ -94,7 +94,7 @@ def sentence_probabilities(author: Author, question: str, sentences: Sequence[st
         chance = fillers.chance(form)
         if form not in FILLERS:
             swap = _swap_of(sentence)
-            written = Written(form, swap and swap[0])
+            written = Written(form, swap[0] if swap else None)
             chance *= _probability(author, layouts, before, written)
             before.append(written)
         found.append(chance)

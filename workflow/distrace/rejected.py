@@ -42,8 +42,8 @@ def rejected_lines(results: Path, every: bool = False) -> Iterator[str]:
 
 def _of_artifact(rows: list[tuple[str, int, str]], every: bool) -> Iterator[str]:
     groups: dict[object, list[tuple[str, int, str]]] = {}
-    for number, row in enumerate(rows):
-        groups.setdefault(number if every else _PARTICULAR.sub("_", _LINE.sub("", row[2])), []).append(row)
+    for number, one in enumerate(rows):
+        groups.setdefault(number if every else _PARTICULAR.sub("_", _LINE.sub("", one[2])), []).append(one)
     for found in sorted(groups.values(), key=len, reverse=True):
         source, row, reason = found[0]
         line = _LINE.match(reason)

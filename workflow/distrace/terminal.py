@@ -84,7 +84,7 @@ class Talk:
         return (time.monotonic() - self.began) * (total - done) / done
 
 
-class Handler(ColorizingTextHandler):
+class Handler(ColorizingTextHandler):  # type: ignore[misc]  # Snakemake ships no types
     """Snakemake's handler for the terminal, with other texts for some events."""
 
     def __init__(self, given: ColorizingTextHandler, talk: Talk) -> None:

@@ -121,7 +121,8 @@ def _places(shares: Numbers, whole: Numbers) -> list[Numbers]:
 
 
 def _divided(above: Numbers, below: Numbers) -> Numbers:
-    return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+    found: Numbers = np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
+    return found
 
 
 def _interval(found: Numbers, draws: Numbers, n: int) -> dict[str, Any] | None:
