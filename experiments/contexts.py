@@ -24,7 +24,7 @@ from distrace.plan import WHOLE, Plan, Trace
 
 EXAMPLE = ROOT / "examples/smollm2-gsm8k"
 ALL, STUDENT = "all three", "student"  # who sees the context; the others see all of the response
-HABIT = {"world": ("step", "^\\s*Swap .* gives "), "smollm2": ("calculator notes", "<<")}
+HABITS = {"world": {"step": "^\\s*Swap .* gives "}, "smollm2": {"note": "<<", "answer_line": "^####"}}
 CONTEXTS = {"world": [f"window-{k}" for k in (0, 1, 4)] + ["alone"], "smollm2": ["window-0", "window-1", "alone"]}
 _KEYS = ["rollout_id", "sentence"]
 
@@ -76,8 +76,7 @@ def smollm2_config(seed: int, contexts: list[str]) -> dict:
 
 def _with_control(config: dict, on: str, contexts: list[str]) -> dict:
     [(own_name, run)] = config["runs"].items()
-    habit, pattern = HABIT[on]
-    traced = run | {"strategies": ["teacher_count"], "contexts": contexts, "habits": {habit: pattern}}
+    traced = run | {"strategies": ["teacher_count"], "contexts": contexts, "habits": HABITS[on]}
     kept = ("teachers", "student", "test", "contexts", "habits", "check_float32")
     control = {key: traced[key] for key in kept if key in traced}
     config["runs"] = {own_name: traced, "control": control | {"distilled": traced["student"]}}
@@ -94,7 +93,7 @@ def _link_inputs(folder: Path) -> None:
 def sentences(folder: Path, plan: Plan, run: str, seed: int) -> pl.DataFrame:
     """Return the sentences of a run's traces that all contexts label, with their probabilities in each.
 
-    `habit` says whether a sentence shows the run's habit; `origin` is null outside the world.
+    `habit NAME` says whether a sentence shows that habit of the run; `origin` is null outside the world.
     """
     found = []
     for trace in plan.traces(run):
@@ -122,9 +121,10 @@ def _probabilities(folder: Path, plan: Plan, trace: Trace) -> pl.DataFrame:
 def _with_texts(folder: Path, plan: Plan, trace: Trace, table: pl.DataFrame) -> pl.DataFrame:
     written = open_parts(folder / plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS)
     table = table.join(written.read("rollout_id", "question_id", "text"), on="rollout_id", maintain_order="left")
-    [pattern] = plan.config["runs"][trace.run]["habits"].values()
     text = pl.col("text").str.slice(pl.col("start"), pl.col("end") - pl.col("start"))
-    table = table.with_columns(text.str.contains(pattern).alias("habit")).drop("text", "start", "end")
+    habits = plan.config["runs"][trace.run]["habits"]
+    shown = [text.str.contains(pattern).alias(f"habit {name}") for name, pattern in habits.items()]
+    table = table.with_columns(shown).drop("text", "start", "end")
     if not plan.has_truth(trace):
         return table.with_columns(pl.lit(None, pl.String).alias("origin"))
     truth = open_parts(folder / plan.rollouts_parts("truth", trace.rollouts), kinds.TRUTH).read(*_KEYS, "origin")
@@ -143,22 +143,30 @@ def compared(traced: pl.DataFrame, control: pl.DataFrame, thresholds: Thresholds
     own = {setting: _labelled(control, *setting, thresholds) for setting in settings}
     whole = (WHOLE, ALL)
     along = falls({s: place_counts(t.with_columns(earlier=pl.col("sentence"))) for s, t in labelled.items()}, whole)
-    habit = falls({s: place_counts(with_earlier(t.filter("habit"))) for s, t in labelled.items()}, whole)
+    habits = {
+        name.removeprefix("habit "): falls(
+            {s: place_counts(with_earlier(t.filter(name))) for s, t in labelled.items()}, whole
+        )
+        for name in traced.columns
+        if name.startswith("habit ")
+    }
     return [
         {"context": context, "seen_by": who, "sentences": len(labelled[context, who])}
         | _quality(pl.concat([labelled[context, who], own[context, who]]))
         | _columns("teacher_in_control", _share(own[context, who], pl.col("label") == CLAIMED))
-        | {key: value for name in _PLACES for key, value in _columns(name, along[context, who][name]).items()}
+        | _places("", along[context, who])
         | {
             key: value
-            for name in _PLACES
-            for key, value in _columns(f"habit_{name}", habit[context, who][name]).items()
+            for name, found in habits.items()
+            for key, value in _places(f"{name}_", found[context, who]).items()
         }
         for context, who in settings
     ]
 
 
-_PLACES = ("first", "later", "fall", "gone_share")
+def _places(prefix: str, along: dict) -> dict:
+    names = ("first", "later", "fall", "gone_share")
+    return {key: value for name in names for key, value in _columns(prefix + name, along[name]).items()}
 
 
 def _labelled(table: pl.DataFrame, context: str, who: str, thresholds: Thresholds) -> pl.DataFrame:
@@ -166,8 +174,8 @@ def _labelled(table: pl.DataFrame, context: str, who: str, thresholds: Threshold
     if who == STUDENT:
         seen |= {"teacher": WHOLE, "distilled": WHOLE}
     known = table.with_columns(pl.col(f"p_{role} {c}").alias(f"p_{role}") for role, c in seen.items())
-    kept = (*_KEYS, "question_id", "habit", "origin", "p_teacher", "p_student")
-    return known.select(*kept, label_of(thresholds).alias("label"))
+    kept = [*_KEYS, "question_id", "origin", "p_teacher", "p_student"]
+    return known.select(*kept, pl.col("^habit .*$"), label_of(thresholds).alias("label"))
 
 
 def _quality(labelled: pl.DataFrame) -> dict:

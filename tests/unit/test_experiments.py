@@ -109,7 +109,7 @@ def scored(*rows: tuple, origin: bool = True) -> pl.DataFrame:
     """Return sentences of responses to a question each: origin, habit, and p_T, p_S in `full` and in `window-1`."""
     return pl.DataFrame(
         [
-            {"rollout_id": response, "question_id": response, "sentence": number, "habit": habit}
+            {"rollout_id": response, "question_id": response, "sentence": number, "habit step": habit}
             | {"origin": true if origin else None}
             | {
                 f"p_{role} {context}": p
@@ -140,8 +140,8 @@ def test_a_context_is_compared_with_the_truth_and_so_is_one_that_the_student_alo
     assert (whole["sentences"], whole["precision"], whole["recall"]) == (5, 1, pytest.approx(2 / 3))
     assert (less["precision"], less["recall"], less["agreement"]) == (1, 1, 1)
     assert (student["precision"], student["recall"]) == (pytest.approx(3 / 4), 1)
-    assert (whole["habit_first"], whole["habit_later"], less["habit_later"]) == (1, 0, 1)
-    assert less["habit_gone_share"] == 1
+    assert (whole["step_first"], whole["step_later"], less["step_later"]) == (1, 0, 1)
+    assert less["step_gone_share"] == 1
     assert [row["teacher_in_control"] for row in rows] == [0, 0, 0]
     assert less["auc"] == 1 > whole["auc"]
 
@@ -150,7 +150,7 @@ def test_without_a_known_origin_there_is_no_precision(contexts):
     tables = (scored(*rows, origin=False) for rows in (TRACED, CONTROL))
     rows = contexts.compared(*tables, Thresholds(0.05, 0.2))
     assert {(row["precision"], row["auc"]) for row in rows} == {(None, None)}
-    assert [row["habit_later"] for row in rows] == [0, 1, 1]
+    assert [row["step_later"] for row in rows] == [0, 1, 1]
     assert contexts.as_text(rows[0])["precision"] == ""
 
 
