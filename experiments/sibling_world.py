@@ -71,18 +71,19 @@ def make_world(folder: Path, seed: int, size: Size) -> None:
     for author in (*TEACHERS, "student"):
         for part in range(STUDENTS if author in TEACHERS else OTHERS):
             _answer(folder, author, f"train/{part}", Sampling(max_tokens=140, seed=seed))
-    for origin, number in pupils():
-        _teach(folder, origin, number, seed)
-    names = [f"{origin}.{number}" for origin, number in pupils()]
-    for author in (*TEACHERS, "student", *names):
-        _answer(folder, author, "test/0", Sampling(max_tokens=140, temperature=0.6, seed=seed))
-        _once(answers_path(folder, "sentences", author), _cut, folder, author)
+    for author in (*TEACHERS, "student"):
+        _answer_test(folder, author, seed)
+        for teacher in TEACHERS:
+            _score(folder, teacher, author)
     for teacher in TEACHERS:
-        for author in ("student", *names):
-            _score(folder, teacher, author)
-            _score(folder, author, teacher)
-        for author in TEACHERS:
-            _score(folder, teacher, author)
+        _score(folder, "student", teacher)
+    for origin, number in pupils():
+        name = f"{origin}.{number}"
+        _teach(folder, origin, number, seed)
+        _answer_test(folder, name, seed)
+        for teacher in TEACHERS:
+            _score(folder, teacher, name)
+            _score(folder, name, teacher)
 
 
 def _once(out: Path, make, *arguments, **named) -> None:
@@ -150,6 +151,11 @@ def _write_learned(folder: Path, origin: str, number: int, out: Path) -> None:
     )
     identity = {"rollouts": written.fingerprint, "rewritten": style}
     write_with_rejects(out, kinds.QUESTIONS, rows, [], identity, len(rows))
+
+
+def _answer_test(folder: Path, author: str, seed: int) -> None:
+    _answer(folder, author, "test/0", Sampling(max_tokens=140, temperature=0.6, seed=seed))
+    _once(answers_path(folder, "sentences", author), _cut, folder, author)
 
 
 def _cut(folder: Path, author: str) -> None:

@@ -55,9 +55,9 @@ def read_world(folder: Path) -> World:
             path = answers_path(folder, "logprobs", author, teacher)
             if path.is_file():
                 table = with_probability(table, open_artifact(path, kinds.LOGPROBS).read(), teacher)
-        if f"p_{TEACHERS[-1]}" not in table.columns:
-            continue
         for one, other in PAIRS:
+            if not {f"p_{one}", f"p_{other}"} <= set(table.columns):
+                continue
             found = _by_question(asked, written, lean(table, one, other, BETA))
             world.leans[author, one, other] = found["lean"].to_numpy()
             world.nearness[author, one] = found["p_teacher"].to_numpy()
@@ -144,9 +144,9 @@ def by_leans(case: Case) -> list[str]:
 
 
 def by_one_name(case: Case) -> list[str]:
-    """Return the teacher that the test named before there were sets, or none."""
+    """Return the one teacher that the test names, as it did before there were sets; all where it names none."""
     named = attributed_to(tested(combinations(case.candidates, 2), case.moved, MARGIN), list(case.candidates))
-    return [named] if named else []
+    return [named] if named else list(case.candidates)
 
 
 def by_distilldetect(case: Case) -> list[str]:
