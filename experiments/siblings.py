@@ -9,7 +9,7 @@ import argparse
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, fields
-from itertools import chain, combinations
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -156,18 +156,35 @@ def by_distilldetect(case: Case) -> list[str]:
 
 
 def by_references(case: Case) -> list[str]:
-    """Return the teachers that neither leans alone nor their other students, those of other numbers, exclude."""
+    """Return the teachers that neither leans alone nor, by their leans, their other students exclude."""
+
+    def mean_lean(author: str, one: str, other: str) -> float:
+        return float(np.nanmean(case.world.leans[author, one, other][case.questions]))
+
+    return beside_others(case, by_leans(case), mean_lean)
+
+
+def by_losses_of_references(case: Case) -> list[str]:
+    """Return the teachers that neither DistillDetect alone nor, by their losses, their other students exclude."""
+
+    def mean_fall(author: str, one: str, other: str) -> float:
+        losses = case.world.losses
+        return float(np.nanmean((losses[author, other] - losses[author, one])[case.questions]))
+
+    return beside_others(case, by_distilldetect(case), mean_fall)
+
+
+def beside_others(case: Case, left: list[str], value: Callable[[str, str, str], float]) -> list[str]:
+    """Return those of the teachers `left` whose students of other numbers do not exclude them, too."""
     others = [n for n in range(STUDENTS) if n != case.number]
-    moved, students = {}, {}
-    for one, other in combinations(case.candidates, 2):
-        names = {teacher: [f"{teacher}.{n}" for n in others] for teacher in case.candidates}
-        leans = {a: case.world.leans[a, one, other][case.questions] for a in [case.suspect, *chain(*names.values())]}
-        whole = ~np.isnan(list(leans.values())).any(axis=0)
-        means = {author: float(found[whole].mean()) for author, found in leans.items()}
-        moved[one, other] = means[case.suspect]
-        students[one, other] = {teacher: [means[name] for name in found] for teacher, found in names.items()}
+    pairs = list(combinations(case.candidates, 2))
+    moved = {pair: value(case.suspect, *pair) for pair in pairs}
+    students = {
+        pair: {teacher: [value(f"{teacher}.{n}", *pair) for n in others] for teacher in case.candidates}
+        for pair in pairs
+    }
     p_values = reference_p_values(moved, students, case.candidates)
-    return [teacher for teacher in by_leans(case) if p_values[teacher] >= NOMINAL]
+    return [teacher for teacher in left if p_values[teacher] >= NOMINAL]
 
 
 TESTS = {
@@ -175,6 +192,7 @@ TESTS = {
     "leans": by_leans,
     "references": by_references,
     "distilldetect": by_distilldetect,
+    "distilldetect, references": by_losses_of_references,
 }
 
 

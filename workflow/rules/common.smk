@@ -364,6 +364,7 @@ def distilldetect_data(wildcards):
         "rollouts": [plan.rollouts_parts("rollouts", answers) for answers in sets],
         "distilled": [plan.logprobs_parts(wildcards.author, answers) for answers in sets],
         "student": [plan.logprobs_parts(student_of(wildcards), answers) for answers in sets],
+        "references": [plan.logprobs_parts(model, a) for model in plan.references(wildcards.run) for a in sets],
     }
 
 

@@ -134,4 +134,5 @@ rule distilldetect:
         version=source_digest("nodes.distilldetect"),
     shell:
         "python -m distrace.nodes.distilldetect --teachers {params.teachers:q} --rollouts {input.rollouts} "
-        "--distilled {input.distilled} --student {input.student} --out {output.losses} 2>&1 | tee {log}"
+        "--distilled {input.distilled} --student {input.student} --references {input.references} --out {output.losses} "
+        "2>&1 | tee {log}"

@@ -56,3 +56,12 @@ def test_log_probs_of_another_teachers_answers_are_refused(answers, tmp_path):
     answers["student"].reverse()
     with pytest.raises(DistraceError, match="was computed from rollouts"):
         detect(answers, tmp_path / "out.arrow")
+
+
+def test_reference_students_have_columns_of_their_own(answers, tmp_path):
+    out = tmp_path / "out.arrow"
+    references = [*answers["student"], *answers["distilled"]]
+    write_distilldetect(["a", "b"], answers["rollouts"], answers["distilled"], answers["student"], out, references)
+    found = open_artifact(out, kinds.DISTILLDETECT).read()
+    assert found["loss_reference_0"].equals(found["loss_student"], check_names=False)
+    assert found["loss_reference_1"].equals(found["loss_distilled"], check_names=False)

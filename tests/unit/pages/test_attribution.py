@@ -3,6 +3,7 @@
 import copy
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from builders import write
@@ -114,3 +115,27 @@ def test_distilldetect_names_the_teacher_on_whose_answers_the_loss_fell_most(fou
     assert (detected["lowest"], detected["not_excluded"]) == (lowest, answer)
     mean = detected["teachers"][0]["difference"]["mean"]
     assert mean == pytest.approx(2.05 - found[0] - (QUESTIONS - 1) / 2000)
+
+
+@pytest.mark.parametrize(("fall", "answer"), [(0.010, ["big"]), (0.001, ["other"]), (0.005, []), (-0.5, [])])
+def test_reference_students_tell_teachers_apart_by_losses_that_all_fell_most_on_those_of_one(fall, answer):
+    named = {"big": ["b0", "b1", "b2"], "other": ["o0", "o1", "o2"]}
+    plan = plan_with(references=named, distilldetect=True)
+    # On the answers of `other`, every loss is 0.1; on those of `big`, it is lower by so much.
+    lower = {"distilled": fall} | {
+        f"reference_{n}": x for n, x in enumerate((0.010, 0.011, 0.010, 0.001, 0.000, 0.001))
+    }
+    rows = [
+        row | {f"loss_{name}": 0.1 - (x if row["teacher"] == "big" else 0) for name, x in lower.items()}
+        for row in losses(0, 0)
+    ]
+    write(Path(distilldetect_path("given", ANSWERS)), kinds.DISTILLDETECT, pl.DataFrame(rows), {})
+    leans = write_leans("distilled", "distilled", 0.8, 0.9, 0.9) + STUDENT + references(b0=0.8, b1=0.7, o0=0.8, o1=0.7)
+    detected = numbers(plan, leans)["distilldetect"]
+    assert detected["not_excluded"] == answer
+    [pair] = detected["references"]["pairs"]
+    assert pair["fall"] == pytest.approx(fall)
+    assert pair["students"] == {
+        "big": pytest.approx([0.010, 0.011, 0.010]),
+        "other": pytest.approx([0.001, 0.000, 0.001]),
+    }

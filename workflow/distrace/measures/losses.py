@@ -18,14 +18,14 @@ def mean_losses(logprobs: pl.DataFrame, name: str) -> pl.DataFrame:
     return logprobs.select("rollout_id", (-mean).alias(f"loss_{name}"))
 
 
-def loss_falls(losses: pl.DataFrame) -> pl.DataFrame:
-    """Return a column for each teacher: loss of the student minus the distilled model's, by question [questions].
+def loss_falls(losses: pl.DataFrame, model: str = "distilled") -> pl.DataFrame:
+    """Return a column for each teacher: loss of the student minus that of a `model`, by question [questions].
 
     A question counts if all teachers answered it; several samples of one are averaged. `losses` has a row for each
-    answer of each teacher: `teacher`, `question_id`, `loss_distilled` and `loss_student`. Falls are in nats a token.
+    answer of each teacher: `teacher`, `question_id`, `loss_student` and `loss_MODEL`. Falls are in nats a token.
     """
     means = losses.group_by("teacher", "question_id", maintain_order=True).agg(
-        (pl.col("loss_student") - pl.col("loss_distilled")).mean().alias("fall")
+        (pl.col("loss_student") - pl.col(f"loss_{model}")).mean().alias("fall")
     )
     wide = means.pivot("teacher", index="question_id", values="fall", maintain_order=True)
     return wide.drop_nulls().drop("question_id")

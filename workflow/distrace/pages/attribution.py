@@ -77,29 +77,35 @@ def _reference_numbers(leans: pl.DataFrame, learned_from: dict[str, str], teache
             name: [found[m] for m, of in learned_from.items() if of == name and m in found] for name in teachers
         }
         pairs.append({"teacher": teacher, "other": other, "lean": found.get("distilled"), "students": students})
-    # Two students of each show a variance; of those whose answers no teacher could score there is no lean.
-    complete = [
-        pair
+    return _compared(pairs, "lean", teachers)
+
+
+def _compared(pairs: list[Numbers], value: str, teachers: list[str]) -> Numbers:
+    """Return the pairs, the p-value of each teacher, and the teachers that its reference students do not exclude.
+
+    `value` names the model's number in a pair, which its `students` have, too.
+    """
+    # Two students of each show a variance; of those whose answers no teacher could score there is no number.
+    complete = {
+        (pair["teacher"], pair["other"]): pair
         for pair in pairs
-        if pair["lean"] is not None and min(len(pair["students"][pair[side]]) for side in ("teacher", "other")) > 1
-    ]
+        if pair[value] is not None and min(len(pair["students"][pair[side]]) for side in ("teacher", "other")) > 1
+    }
     p_values = reference_p_values(
-        {(pair["teacher"], pair["other"]): pair["lean"] for pair in complete},
-        {(pair["teacher"], pair["other"]): pair["students"] for pair in complete},
+        {names: pair[value] for names, pair in complete.items()},
+        {names: pair["students"] for names, pair in complete.items()},
         teachers,
     )
-    return {
-        "pairs": pairs,
-        "p_adjusted": p_values,
-        "not_excluded": [teacher for teacher in teachers if p_values[teacher] >= LEVEL],
-    }
+    left = [teacher for teacher in teachers if p_values[teacher] >= LEVEL]
+    return {"pairs": pairs, "p_adjusted": p_values, "not_excluded": left}
 
 
 def _distilldetect_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Numbers | None:
     """Return how far the loss on each teacher's own answers fell; None if the run does not ask for it."""
     if rollouts not in plan.detected(run):
         return None
-    falls = loss_falls(open_artifact(distilldetect_path(run, rollouts), kinds.DISTILLDETECT).read())
+    losses = open_artifact(distilldetect_path(run, rollouts), kinds.DISTILLDETECT).read()
+    falls = loss_falls(losses)
     teachers = [_tested({"teacher": name}, falls[name].to_numpy(), 0.0) for name in falls.columns]
     pairs = [
         _tested({"teacher": one, "other": other}, (falls[one] - falls[other]).to_numpy(), 0.0)
@@ -107,9 +113,33 @@ def _distilldetect_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Number
     ]
     judged, approaches = _adjusted(pairs), _adjusted(teachers)
     lowest = max(approaches, key=lambda found: found["difference"]["mean"], default=None)
+    references = _references_by_losses(losses, plan.references(run)) if len(falls) else None
+    left = not_excluded(judged, approaches)
     return {
         "teachers": teachers,
         "pairs": pairs,
         "lowest": lowest and lowest["teacher"],
-        "not_excluded": not_excluded(judged, approaches),
+        "references": references,
+        "not_excluded": [name for name in left if not references or name in references["not_excluded"]],
     }
+
+
+def _references_by_losses(losses: pl.DataFrame, learned_from: dict[str, str]) -> Numbers | None:
+    """Return how the falls of the model's losses compare with those of the students of each teacher; None without."""
+    if not learned_from:
+        return None
+    means = {"distilled": loss_falls(losses).mean().row(0, named=True)}
+    for number, model in enumerate(learned_from):
+        means[model] = loss_falls(losses, f"reference_{number}").mean().row(0, named=True)
+    of_model = means.pop("distilled")
+    pairs = [
+        {"teacher": one, "other": other, "fall": of_model[one] - of_model[other]}
+        | {
+            "students": {
+                name: [means[model][one] - means[model][other] for model, of in learned_from.items() if of == name]
+                for name in of_model
+            }
+        }
+        for one, other in combinations(of_model, 2)
+    ]
+    return _compared(pairs, "fall", list(of_model))

@@ -251,7 +251,9 @@ def _attributed(found: Numbers) -> Iterator[Markup]:
         yield _text("Without reference students, a sibling of a teacher is not told from it.")
     detected = found["distilldetect"]
     if detected and detected["not_excluded"] != left:
-        yield _text("DistillDetect does not agree: it leaves {}.", listed(detected["not_excluded"]))
+        both = [teacher for teacher in left if teacher in detected["not_excluded"]]
+        pattern = "DistillDetect leaves {}." if both else "DistillDetect does not agree: it leaves {}."
+        yield _text(pattern, listed(detected["not_excluded"]))
 
 
 def _against_truth(trace: Numbers) -> Markup:
