@@ -1,15 +1,18 @@
 """Which teacher it was, from hand-made leans and losses."""
 
 import copy
+import re
 from pathlib import Path
 
 import polars as pl
 import pytest
+from jinja2 import Environment, PackageLoader
 
 from builders import write
 from configs import CONFIG
 from distrace import kinds
 from distrace.pages.attribution import attribution_numbers
+from distrace.pages.report import FILTERS
 from distrace.plan import RolloutSet, attribution_path, distilldetect_path, load_plan
 
 QUESTIONS = 40
@@ -139,3 +142,41 @@ def test_reference_students_tell_teachers_apart_by_losses_that_all_fell_most_on_
         "big": pytest.approx([0.010, 0.011, 0.010]),
         "other": pytest.approx([0.001, 0.000, 0.001]),
     }
+
+
+def section(found: dict) -> str:
+    """Return the text of the section of the report, as the page includes it in its loops."""
+    environment = Environment(loader=PackageLoader("distrace", "pages"), autoescape=True, trim_blocks=True)
+    environment.filters.update(FILTERS)
+    page = environment.from_string(
+        '{% for name, run in runs.items() %}{% for found in run.attribution %}{% include "attribution.html" %}'
+        "{% endfor %}{% endfor %}"
+    )
+    run = {"teachers": ["big", "other"], "beta": 0.1, "attribution": [found]}
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]*>", " ", page.render(runs={"given": run}, margin=0.05)))
+
+
+def test_the_report_shows_what_both_tests_leave_and_where_they_disagree():
+    named = {"big": ["b0", "b1", "b2"], "other": ["o0", "o1", "o2"]}
+    plan = plan_with(references=named, distilldetect=True)
+    lower = {"distilled": 0.01} | {
+        f"reference_{n}": x for n, x in enumerate((0.010, 0.011, 0.010, 0.001, 0.000, 0.001))
+    }
+    rows = [
+        row | {f"loss_{name}": 0.1 - (x if row["teacher"] == "big" else 0) for name, x in lower.items()}
+        for row in losses(0, 0)
+    ]
+    write(Path(distilldetect_path("given", ANSWERS)), kinds.DISTILLDETECT, pl.DataFrame(rows), {})
+    leans = write_leans("distilled", "distilled", 0.3, 0.9, 0.9) + STUDENT
+    leans += references(b0=0.3, b1=0.31, b2=0.29, o0=0.3, o1=0.28, o2=0.32)
+    found = numbers(plan, leans)
+    text = section(found)
+    assert "On test, not to be excluded at 5 %: big, other (by how students of each teacher differ)." in text
+    assert "Both tests leave big; each may leave out the true teacher in 5 % of cases." in text
+    assert "lean of ready of students of big of students of other" in text
+    assert "0.300, 0.310, 0.290" in text
+    found["distilldetect"]["not_excluded"] = []
+    assert "The two tests disagree: no teacher is left by both." in section(found)
+    alone = section(found | {"references": None, "distilldetect": None, "not_excluded": []})
+    assert "On test, none of these (by leans alone)." in alone
+    assert "DistillDetect" not in alone
