@@ -19,6 +19,7 @@ class Fake:
     def __init__(self, engine):
         self.engine, self.forms = engine, {"prompt_logprobs", "echo"}
         self.fault = self.trouble = None
+        self.models: object = {"data": [{"id": "tiny", "max_model_len": CONTEXT_LENGTH}]}
         self.prepare = list
         self.seen: list[dict] = []
         self.headers: list[dict] = []
@@ -59,7 +60,7 @@ class Fake:
 
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        self.answer(200, {"data": [{"id": "tiny", "max_model_len": CONTEXT_LENGTH}]})
+        self.answer(200, self.server.fake.models)
 
     def do_POST(self):
         fake = self.server.fake

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from builders import rejects_of
+from builders import rejects_of, write_questions
 from distrace import artifacts, kinds
 from distrace.artifacts import (
     fingerprint_of,
@@ -270,3 +270,16 @@ def test_rejects_that_are_gone_are_an_error_and_not_counted_as_none(path):
     rejects_path(path).unlink()
     with pytest.raises(DistraceError, match=r"rejects\.arrow: gone, .*delete .*\.arrow and run again"):
         reasons_of(path)
+
+
+@pytest.mark.parametrize("error", [pl.exceptions.PanicException("unwrap on None"), pl.exceptions.ComputeError("no")])
+def test_what_polars_cannot_read_is_one_error_even_where_it_panics(tmp_path, monkeypatch, error):
+    path = write_questions(tmp_path / "0.arrow", {"1+1?": "2"})
+    found = open_artifact(path)
+
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr("distrace.spans.read_frame", broken)
+    with pytest.raises(DistraceError, match=r"0\.arrow: broken inside \(.*\); delete it and run again"):
+        found.read()

@@ -1,4 +1,5 @@
 import errno
+import logging
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -214,3 +215,11 @@ def test_an_artifact_is_not_begun_on_a_full_disk(tmp_path, monkeypatch):
     with pytest.raises(OSError, match="No space"):
         write_questions(tmp_path / "0.arrow", {"1+1?": "2"})
     assert list(tmp_path.iterdir()) in ([], [tmp_path / "0.rejects.arrow"])
+
+
+def test_what_a_question_holds_cannot_steer_the_terminal(run):
+    with pytest.raises(SystemExit) as ended:
+        run(failing, "--out", "a\x1b[2J\u202eb\tc")
+    assert str(ended.value) == "error: a\\x1b[2J\\u202eb\tc: broken; delete it and run again"
+    record = logging.LogRecord("x", logging.INFO, "", 0, "first\nsecond\r\x1b]0;title\x07", (), None)
+    assert command._PlainFormatter("[node] %(message)s").format(record) == "[node] first\nsecond\\r\\x1b]0;title\\x07"

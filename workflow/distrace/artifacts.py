@@ -51,7 +51,8 @@ class Artifact:
         """Return the named columns, or all; raise DistraceError if the file is broken inside."""
         try:
             return spans.read_frame(self.path, columns)
-        except pl.exceptions.ComputeError as error:
+        # Polars stops at some damages with a panic of Rust, which is no Exception of Python.
+        except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
             raise DistraceError(f"{self.path}: broken inside ({error}); delete it and run again") from error
 
     def require_made_from(self, other: "Artifact") -> None:

@@ -15,6 +15,7 @@ import json
 import logging
 import multiprocessing
 import os
+import re
 import sys
 import types
 import typing
@@ -29,6 +30,8 @@ from distrace.one_writer import one_writer
 from distrace.parts import open_parts, write_list
 
 log = logging.getLogger(__name__)
+
+_STEERING = re.compile("[\\x00-\\x08\\x0b-\\x1f\\x7f-\\x9f\\u202a-\\u202e\\u2066-\\u2069]")
 
 
 def run(node: Callable[..., None], alone: bool = False) -> None:
@@ -92,7 +95,7 @@ def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None
     try:
         function(*positional, **named)
     except DistraceError as error:
-        sys.exit(" ".join([f"error: {error}", *getattr(error, "__notes__", [])]))
+        sys.exit(_plain(" ".join([f"error: {error}", *getattr(error, "__notes__", [])])))
     except Exception as error:
         if not is_disk_full(error):
             raise
@@ -109,9 +112,21 @@ def is_disk_full(error: BaseException) -> bool:
 
 
 def _log_as(name: str) -> None:
-    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format=f"[{name}] %(message)s")
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr)
+    for handler in logging.getLogger().handlers:
+        handler.setFormatter(_PlainFormatter(f"[{name}] %(message)s"))
     for noisy in ("httpx", "httpx2", "datasets", "transformers"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+
+
+class _PlainFormatter(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return _plain(super().format(record))
+
+
+def _plain(text: str) -> str:
+    """Return a text whose signs cannot steer the terminal nor turn its lines round: what models say is hostile."""
+    return _STEERING.sub(lambda found: ascii(found[0])[1:-1], text)
 
 
 def _name(node: Callable[..., None]) -> str:

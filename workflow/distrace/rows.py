@@ -136,7 +136,7 @@ def _array(path: Path) -> list[Any]:
 def _frame(path: Path) -> pl.DataFrame:
     try:
         return _READERS[path.suffix](path)
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # a panic is one of Rust
         raise DistraceError(f"{path}: cannot be read: {error}") from error
 
 

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 import threading
 from dataclasses import asdict
 
@@ -412,6 +413,17 @@ def test_the_end_of_a_line_behind_a_key_is_not_part_of_it(fake, card, monkeypatc
 
 
 @pytest.mark.parametrize("url", ["http://me:hush@host/v1", "http://host/v1?key=hush", "host:8000/v1"])
+def test_a_key_is_not_sent_to_where_a_server_points(fake, card, monkeypatch):
+    monkeypatch.setenv("TEACHER_KEY", KEY)
+    seen = []
+    fake.trouble = lambda handler, _: (
+        seen.append(1) or handler.answer(307, {}, Location="http://127.0.0.1:9/v1") or True
+    )
+    with pytest.raises(DistraceError, match="status 307"):
+        load(card, fake, api_key_variable="TEACHER_KEY")
+    assert seen
+
+
 def test_an_address_with_a_secret_is_refused_without_showing_it(card, url):
     at = {"url": url, "model": "tiny"}
     with pytest.raises(DistraceError, match="without user, password or query") as error:
@@ -425,6 +437,42 @@ def test_a_model_that_is_not_served_or_has_too_short_a_context_is_named(fake, ca
         load_engine(card, ModelSettings(engine="server"), Execution(server=at), "score")
     with pytest.raises(DistraceError, match=rf"takes {CONTEXT_LENGTH}, .* set context_length: {CONTEXT_LENGTH - 1}$"):
         load(card, fake, ModelSettings(engine="server", context_length=CONTEXT_LENGTH))
+
+
+@pytest.mark.parametrize(
+    ("models", "said"),
+    [
+        ({"data": "tiny"}, "/models gives no list of models: 'tiny'; is it the address of a server?"),
+        ({"data": {"id": "tiny"}}, "/models gives no list of models"),
+        ({"data": ["tiny", None]}, "/models gives no list of models"),
+        ({"object": "list"}, "/models gives no list of models: 'None'"),
+        ({"data": []}, "serves no model 'tiny'; it serves none"),
+        ({"data": [{"id": ["tiny"]}, {}]}, "serves no model 'tiny'; it serves ['tiny'], None"),
+        ({"data": [{"id": f"m{n}\n" * 99} for n in range(99)]}, "and 79 more"),
+        (
+            {"data": [{"id": "tiny", "max_model_len": "long"}]},
+            "/models gives 'long' as max_model_len, which is no",
+        ),
+        (["tiny"], "status 200, but no JSON object"),
+        (None, "status 200, but no JSON object"),
+    ],
+)
+def test_a_list_of_models_that_is_nonsense_is_one_line(fake, card, models, said):
+    fake.models = models
+    with pytest.raises(DistraceError, match=re.escape(said)) as error:
+        load(card, fake)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 3000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"choices": "x"}, {"choices": [1]}, {"choices": {"a": 1}}, {"choices": []}, {"usage": [], "choices": [{}]}],
+)
+def test_a_completion_that_is_nonsense_is_a_clear_error(fake, card, answer):
+    fake.fault = lambda *_: answer
+    with pytest.raises(DistraceError, match="cannot be used for scoring"):
+        load(card, fake)
 
 
 def test_a_context_length_that_nothing_tells_must_be_set(fake, tmp_path):

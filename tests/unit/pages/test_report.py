@@ -53,6 +53,13 @@ def test_what_a_model_or_a_question_says_is_text_and_no_tag(page):
     assert "<<1+1>>" in parsed.text
 
 
+def test_marks_of_direction_in_what_a_model_or_a_row_says_turn_nothing_else_round(page):
+    assert re.search(r"\.sentence \{[^}]*unicode-bidi: isolate", page)
+    parsed = Page(page)
+    shown = [data for tag, data in parsed.tags if tag == "bdi"]
+    assert len(shown) >= len(results.TRACED)  # the questions of the examples
+
+
 def test_the_page_needs_nothing_from_elsewhere(page):
     for _, attributes in Page(page).tags:
         for name in ("src", "href", "action", "data"):

@@ -4,6 +4,7 @@ import logging
 import os
 import random
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,6 +19,7 @@ from distrace.settings import Server
 log = logging.getLogger(__name__)
 
 LONGEST_PAUSE = 600  # seconds
+_MOST_NAMED = 20  # models of a server
 _BUSY = {408, 425, 429}  # worth another try, as is every status from 500 on
 
 
@@ -60,18 +62,26 @@ class Client:
             return None
         key = os.environ.get(variable, "").strip()
         if not (key and key.isascii() and key.isprintable()):  # HTTP would refuse the others, and show them
-            raise DistraceError(f"model {self.name!r}: the environment variable {variable} holds no key for the server")
+            why = ": it holds a line break, or another sign that no key has" if key else ""
+            raise DistraceError(
+                f"model {self.name!r}: the environment variable {variable} holds no key for the server{why}"
+            )
         return key
 
     def require_model(self, context_length: int) -> None:
         """Raise DistraceError unless the server has the model, with room for one token more than its context length."""
-        served = {model.get("id"): model for model in self.request("GET", "models").get("data") or []}
+        listed = self.request("GET", "models").get("data")
+        if not isinstance(listed, list) or not all(isinstance(model, dict) for model in listed):
+            raise self._error(f"/models gives no list of models: {str(listed)[:100]!r}; is it the address of a server?")
+        served = {str(model.get("id")): model for model in listed}
         if self.server.model not in served:
             raise DistraceError(
                 f"model {self.name!r}: {self.server.url} serves no model {self.server.model!r}; "
-                f"it serves {', '.join(map(str, served)) or 'none'}"
+                f"it serves {_shown_names(served)}"
             )
         longest = served[self.server.model].get("max_model_len")
+        if longest is not None and not isinstance(longest, int):
+            raise self._error(f"/models gives {str(longest)[:100]!r} as max_model_len, which is no number")
         if longest is not None and longest <= context_length:
             raise DistraceError(
                 f"model {self.name!r}: its context length is {context_length} tokens, but {self.server.url} takes "
@@ -84,11 +94,13 @@ class Client:
         Raises ServerError as `request` does, or if there is not one choice.
         """
         answer = self.request("POST", "completions", {"model": self.server.model, "n": 1, "stream": False} | body)
-        choices = answer.get("choices") or []
+        choices, usage = answer.get("choices") or [], answer.get("usage") or {}
+        if not isinstance(choices, list) or not all(isinstance(choice, dict) for choice in choices):
+            raise self._error(f"gave no list of completions: {str(choices)[:100]!r}")
         if len(choices) != 1:
             raise self._error(f"gave {len(choices)} completions of one prompt")
         choice: dict[str, Any] = choices[0]
-        return choice | {"prompt_tokens": (answer.get("usage") or {}).get("prompt_tokens")}
+        return choice | {"prompt_tokens": usage.get("prompt_tokens") if isinstance(usage, dict) else None}
 
     def request(self, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         """Return the JSON of a reply; try again, after growing pauses, where the server is busy or out of reach.
@@ -136,6 +148,13 @@ class Client:
 
     def _without_key(self, text: str) -> str:
         return text.replace(self.key, "***") if self.key else text
+
+
+def _shown_names(served: Iterable[str]) -> str:
+    """Return the first names of models, shortened and in one line: a server may say anything."""
+    names = [" ".join(name.split())[:80] for name in served]
+    more = [f"and {len(names) - _MOST_NAMED} more"] if len(names) > _MOST_NAMED else []
+    return ", ".join([*names[:_MOST_NAMED], *more]) or "none"
 
 
 def _retry_after(reply: httpx2.Response) -> float | None:
