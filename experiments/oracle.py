@@ -34,13 +34,16 @@ VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8),
 PARTIAL, ZERO, FIRST_SEED = "partial", ("none", 0.0), 0
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
 QUESTIONS = {"train": 240, "test": 120}
-TRAINING = {name: {"max_steps": 1000} for name in ("teacher_from_scratch", "student_from_scratch")}
-TRAINING["distil"] = {"epochs": 5}
+TRAINING = {
+    "teacher_from_scratch": {"max_steps": 1000},
+    "student_from_scratch": {"max_steps": 1000},
+    "distil": {"epochs": 3, "batch_size": 8, "micro_batch_size": 8},
+}
 # Teacher and student are trained from scratch with all dials at zero, then in a world that has all there is. There they
 # learn the forms; in the world of each setting and seed, how often each is written. So few steps do.
 RICH = {"overlap": 0.3, "filler": 0.3, "paraphrase": 0.5}
-LEARN, ADAPT = 500, 100  # steps in the rich world, and in that of a setting
-GO_ON = {"batch_size": 16, "micro_batch_size": 16, "learning_rate": 2.0e-3, "warmup": 0.05, "max_length": 256}
+LEARN, ADAPT = 500, 80  # steps in the rich world, and in that of a setting
+GO_ON = {"batch_size": 8, "micro_batch_size": 8, "learning_rate": 2.0e-3, "warmup": 0.05, "max_length": 256}
 BASES = ("teacher", "student")  # in the order of their corpora
 TRACED = {"teachers": ["teacher"], "student": "student", "test": {"questions": ["test"], "sampling": "answer"}}
 MENDS = ("teacher", "student", "either", "both", "content")
