@@ -258,6 +258,14 @@ def commands_of_trace(plan: Plan, trace: Trace) -> Iterable[tuple[str, dict[str,
     yield "positions", options
     options = {"rollouts": written, "provenance": labelled, **scored, "splitter": "sentences"}
     yield "sensitivity", options | {"thresholds": THRESHOLDS, "out": sensitivity_path(trace)}
+    options = {"questions": plan.questions_parts(trace.rollouts.questions), "rollouts": written, "sentences": cut}
+    options |= {
+        "provenance": labelled,
+        "pair": PAIR,
+        "dials": canonical_json(vars(plan.dials)),
+        "thresholds": THRESHOLDS,
+    }
+    yield "oracle", options | {"threads": "2", "out": plan.oracle_parts(trace)}
     options = {"truth": truth, "pair": PAIR, "thresholds": THRESHOLDS, "out": validation_path(trace)}
     yield "validation", {"provenance": labelled} | options
 
