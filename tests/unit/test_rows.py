@@ -1,12 +1,28 @@
 import json
+from pathlib import Path
 
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from distrace import rows
 from distrace.errors import DistraceError
-from distrace.rows import BadRow, file_digest, read_rows, text_reader
+from distrace.rejects import Reject
+from distrace.rows import BadRow, file_digest, raw_rows, read_rows, text_reader, with_lines
+
+
+def packed(path: Path, text: str) -> None:
+    """Write text compressed as the file's name says, in two frames."""
+    content = text.encode()
+    with path.open("wb") as file:
+        for half in (content[:9], content[9:]):
+            sink = pa.BufferOutputStream()
+            with pa.CompressedOutputStream(sink, {".gz": "gzip", ".zst": "zstd"}[path.suffix]) as stream:
+                stream.write(half)
+            file.write(sink.getvalue())
+
 
 ROWS = [{"question": "1+1?", "answer": "2"}, {"question": "Wo?\u2028Da.", "answer": "007"}]
 
@@ -16,9 +32,18 @@ ROWS = [{"question": "1+1?", "answer": "2"}, {"question": "Wo?\u2028Da.", "answe
     [
         ("a.jsonl", lambda path: path.write_text("\n".join(json.dumps(row, ensure_ascii=False) for row in ROWS))),
         ("a.json", lambda path: path.write_text(json.dumps(ROWS))),
+        ("a.ndjson", lambda path: path.write_text("\n".join(map(json.dumps, ROWS)))),
         ("a.csv", lambda path: pl.DataFrame(ROWS).write_csv(path)),
+        ("a.tsv", lambda path: pl.DataFrame(ROWS).write_csv(path, separator="\t")),
         ("a.parquet", lambda path: pl.DataFrame(ROWS).write_parquet(path)),
         ("a.arrow", lambda path: pl.DataFrame(ROWS).write_ipc(path)),
+        ("stream.arrow", lambda path: pl.DataFrame(ROWS).write_ipc_stream(path)),
+        ("a.jsonl.gz", lambda path: packed(path, "\n".join(map(json.dumps, ROWS)))),
+        ("a.jsonl.zst", lambda path: packed(path, "\n".join(map(json.dumps, ROWS)))),
+        ("a.json.gz", lambda path: packed(path, json.dumps(ROWS))),
+        ("a.csv.zst", lambda path: packed(path, pl.DataFrame(ROWS).write_csv())),
+        ("a.csv.gz", lambda path: packed(path, pl.DataFrame(ROWS).write_csv())),
+        ("a.tsv.gz", lambda path: packed(path, pl.DataFrame(ROWS).write_csv(separator="\t"))),
     ],
 )
 def test_the_same_rows_come_from_every_kind_of_file(tmp_path, name, write):
@@ -50,10 +75,16 @@ def test_members_of_a_json_array_that_are_no_objects_are_bad_rows(tmp_path):
     assert isinstance(bad, BadRow)
 
 
+ZSTD = pa.compress(b'{"a": 1}\n' * 9, codec="zstd", asbytes=True)
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.txt", b"", r"cannot read '\.txt'; known: \.jsonl, \.json, \.csv, \.parquet, \.arrow"),
+        ("a.txt", b"", r"cannot read '\.txt'; known: \.jsonl, \.ndjson, \.json, \.csv, \.tsv, \.parquet, "),
+        ("a.parquet.gz", b"", r"cannot read '\.parquet\.gz'"),
+        ("a.jsonl.gz", b"no gzip", "cannot be read"),
+        ("a.jsonl.zst", ZSTD[:-5], "cannot be read: Truncated compressed stream"),
         ("a.json", b"{}", r"not a JSON array of objects; name it \.jsonl"),
         ("a.json", b'[{"a": 1}', "not JSON"),
         ("a.csv", b"", "cannot be read"),
@@ -153,3 +184,26 @@ def test_a_file_counts_by_its_bytes(tmp_path):
     for name, content in (("a", b"x"), ("b", b"x"), ("c", b"y")):
         (tmp_path / name).write_bytes(content)
     assert file_digest(tmp_path / "a") == file_digest(tmp_path / "b") != file_digest(tmp_path / "c")
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 7, 20, 1000])
+def test_lines_are_whole_and_numbered_wherever_a_piece_ends(tmp_path, monkeypatch, size):
+    monkeypatch.setattr(rows, "BYTES_AT_ONCE", size)
+    lines = [b'{"a": 1}', b"", b'{"a": "\xe2\x80\xa8"}\r', b"  ", b"{", b'{"a": 3}']
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"\n".join(lines))
+    first, second, bad, last = read_rows(path)
+    assert (first, second, last) == ({"a": 1}, {"a": "\u2028"}, {"a": 3})
+    assert isinstance(bad, BadRow)
+    assert list(raw_rows(path)) == [lines[0], lines[2].strip(), lines[4], lines[5]]
+    named = with_lines([Reject("a", row, "bad") for row in (3, 0, 2)], path)
+    assert [reject.reason for reject in named] == ["line 6: bad", "line 1: bad", "line 5: bad"]
+
+
+def test_a_column_may_be_a_path():
+    row = {"messages": [{"role": "user", "content": "q"}]}
+    assert text_reader("messages[role=user].content")(row) == "q"
+    with pytest.raises(BadRow, match="leads to 0 values, not to one"):
+        text_reader("messages[role=human].content")(row)
+    with pytest.raises(BadRow, match="has no 'text'"):
+        text_reader("messages[0].text")(row)

@@ -1,49 +1,88 @@
-"""Rows of the user's data: read from common file formats, and turned into text by a column's name or a template."""
+"""Rows of the user's data: read from common file formats, and turned into text by a column, a path or a template.
+
+Files are read piece by piece, in bounded memory, except JSON arrays. A piece of JSON Lines is bytes that nobody has
+parsed yet, so that several threads can; of other files it is a list of rows.
+"""
 
 import dataclasses
 import hashlib
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import partial
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
 
 from distrace.errors import BadRow, DistraceError
 from distrace.identity import short_id
+from distrace.paths import one_of, path_reader
 from distrace.rejects import Reject
 
 Row = Mapping[str, Any]
+Piece = bytes | list[Row | BadRow]
 
-# Columns of a CSV file stay text: 007 is not the number 7.
-_READERS: dict[str, Callable[[Path], pl.DataFrame]] = {
-    ".csv": partial(pl.read_csv, infer_schema=False),
-    ".parquet": pl.read_parquet,
-    ".arrow": pl.read_ipc,
-}
+ROWS_AT_ONCE = 1000
+BYTES_AT_ONCE = 32 * 2**20
+_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
+_SEPARATORS = {".csv": ",", ".tsv": "\t"}
+_LINES = (".jsonl", ".ndjson")
+_KNOWN = (*_LINES, ".json", *_SEPARATORS, ".parquet", ".arrow")
 
 
 def read_rows(path: Path) -> Iterator[Row | BadRow]:
     """Yield the rows of a file in order; a BadRow in place of a row that is not a JSON object.
 
-    Raises DistraceError if the file is missing, of an unknown type, or cannot be read at all.
+    Raises DistraceError if the file is missing, of an unknown type, or cannot be read.
+    """
+    for piece in read_pieces(path):
+        yield from (row for _, row in numbered_rows(piece))
+
+
+def read_pieces(path: Path) -> Iterator[Piece]:
+    """Yield a file piece by piece: whole lines of JSON Lines, as bytes, or some rows of any other file.
+
+    Raises DistraceError like `read_rows`.
     """
     if not path.is_file():
         raise DistraceError(f"{path}: no such file (paths in the config start at the folder the workflow runs in)")
-    if path.suffix == ".jsonl":
-        with path.open("rb") as lines:
-            yield from (_parsed(line) for line in lines if line.strip())
-    elif path.suffix == ".json":
-        yield from map(_object, _array(path))
-    elif path.suffix in _READERS:
-        yield from _frame(path).iter_rows(named=True)
-    else:
-        raise DistraceError(f"{path}: cannot read {path.suffix!r}; known: .jsonl, .json, {', '.join(_READERS)}")
+    kind, compression = kind_of(path)
+    if kind not in _KNOWN or (compression and kind in (".parquet", ".arrow")):
+        unpacked = [known for known in _KNOWN if known not in (".parquet", ".arrow")]
+        raise DistraceError(
+            f"{path}: cannot read {''.join(path.suffixes[-2:])!r}; known: {', '.join(_KNOWN)}, "
+            f"and {', '.join(unpacked)} with .gz or .zst behind"
+        )
+    try:
+        if kind in _LINES:
+            yield from _line_pieces(path, compression)
+        else:
+            rows = _OTHERS[kind](path)
+            while some := list(islice(rows, ROWS_AT_ONCE)):
+                yield some
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException, OSError) as error:
+        raise DistraceError(f"{path}: cannot be read: {error}") from error
+
+
+def kind_of(path: Path) -> tuple[str, str | None]:
+    """Return the suffix that says what a file holds, and how the file is compressed."""
+    compression = _COMPRESSIONS.get(path.suffix)
+    return (path.with_suffix("") if compression else path).suffix, compression
+
+
+def numbered_rows(piece: Piece) -> Iterator[tuple[int, Row | BadRow]]:
+    """Yield the rows of a piece, each with its line in the piece, from 1 and counting blank ones; 0 without lines."""
+    if not isinstance(piece, bytes):
+        yield from ((0, row) for row in piece)
+        return
+    for number, line in enumerate(piece.split(b"\n"), start=1):
+        if line.strip():
+            yield number, _parsed(line)
 
 
 def raw_rows(path: Path) -> Iterator[bytes]:
@@ -51,22 +90,21 @@ def raw_rows(path: Path) -> Iterator[bytes]:
 
     Raises DistraceError like `read_rows`.
     """
-    if path.suffix == ".jsonl" and path.is_file():
-        with path.open("rb") as lines:
-            yield from (line.strip() for line in lines if line.strip())
-        return
-    for row in read_rows(path):
-        yield repr(row).encode()
+    for piece in read_pieces(path):
+        if isinstance(piece, bytes):
+            yield from (line.strip() for line in piece.split(b"\n") if line.strip())
+        else:
+            yield from (repr(row).encode() for row in piece)
 
 
 def with_lines(rejects: list[Reject], path: Path) -> list[Reject]:
     """Return the rejects of a file; of JSON Lines, the reasons name the line, from 1, as editors count them."""
-    if path.suffix != ".jsonl" or not rejects:
+    if not rejects or kind_of(path)[0] not in _LINES:
         return rejects
     last = max(reject.row for reject in rejects)
-    with path.open("rb") as source:
-        filled = (number for number, line in enumerate(source, start=1) if line.strip())
-        lines = list(islice(filled, last + 1))
+    every = chain.from_iterable(piece.split(b"\n")[:-1] for piece in _line_pieces(path, kind_of(path)[1]))
+    filled = (number for number, line in enumerate(every, start=1) if line.strip())
+    lines = list(islice(filled, last + 1))
     return [dataclasses.replace(one, reason=f"line {lines[one.row]}: {one.reason}") for one in rejects]
 
 
@@ -77,7 +115,7 @@ def file_digest(path: Path) -> str:
 
 
 def text_reader(column: str) -> Callable[[Row], str]:
-    """Return a function from a row to its text: a column, or a Jinja template if `column` holds "{{" or "{%".
+    """Return a function from a row to its text: a column, a path (`paths.py`), or a Jinja template with "{{" or "{%".
 
     A template knows columns by their names and, whatever these are, as `row["NAME"]`; `shuffled(TEXT)` is a filter that
     puts a list into an order drawn by the text: the same on every machine, another one for another text.
@@ -86,7 +124,8 @@ def text_reader(column: str) -> Callable[[Row], str]:
     DistraceError if the template cannot be read.
     """
     if "{{" not in column and "{%" not in column:
-        return lambda row: _text(row, column)
+        follow = path_reader(column)
+        return lambda row: _text(row, column, follow)
     try:
         template = _TEMPLATES.from_string(column)
     except TemplateError as error:
@@ -123,21 +162,69 @@ def _object(value: object) -> Row | BadRow:
     return value if isinstance(value, dict) else BadRow(f"not a JSON object: {str(value)[:40]!r}")
 
 
-def _array(path: Path) -> list[Any]:
+def _line_pieces(path: Path, compression: str | None) -> Iterator[bytes]:
+    """Yield whole lines, some BYTES_AT_ONCE of them; each piece ends in a line break."""
+    left = b""
+    with pa.input_stream(str(path), compression=compression) as source:
+        while read := source.read(BYTES_AT_ONCE):
+            lines, found, rest = read.rpartition(b"\n")
+            if not found:
+                left += read
+                continue
+            yield left + lines + found
+            left = rest
+    if left:
+        yield left + b"\n"
+
+
+def _json_rows(path: Path) -> Iterator[Row | BadRow]:
+    with pa.input_stream(str(path), compression=kind_of(path)[1]) as source:
+        content = source.read()
     try:
-        values = json.loads(path.read_bytes())
+        values = json.loads(content)
     except (ValueError, RecursionError) as error:
         raise DistraceError(f"{path}: not JSON: {error}") from error
     if not isinstance(values, list):
         raise DistraceError(f"{path}: not a JSON array of objects; name it .jsonl if each line holds an object")
-    return values
+    yield from map(_object, values)
 
 
-def _frame(path: Path) -> pl.DataFrame:
-    try:
-        return _READERS[path.suffix](path)
-    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:  # a panic is one of Rust
-        raise DistraceError(f"{path}: cannot be read: {error}") from error
+def _csv_rows(path: Path) -> Iterator[Row]:
+    # Columns stay text: 007 is not the number 7.
+    table = pl.scan_csv(path, separator=_SEPARATORS[kind_of(path)[0]], infer_schema=False)
+    for batch in table.collect_batches(chunk_size=ROWS_AT_ONCE, maintain_order=True):
+        yield from batch.iter_rows(named=True)
+
+
+def _parquet_rows(path: Path) -> Iterator[Row]:
+    with pq.ParquetFile(path) as source:
+        for batch in source.iter_batches(ROWS_AT_ONCE):
+            yield from _frame(batch).iter_rows(named=True)
+
+
+def _arrow_rows(path: Path) -> Iterator[Row]:
+    with pa.memory_map(str(path)) as source:
+        try:
+            opened = pa.ipc.open_file(source)
+            batches: Iterable[pa.RecordBatch] = map(opened.get_batch, range(opened.num_record_batches))
+        except pa.ArrowInvalid:
+            batches = pa.ipc.open_stream(source)  # as `datasets` writes them
+        for batch in batches:
+            for start in range(0, batch.num_rows, ROWS_AT_ONCE):
+                yield from _frame(batch.slice(start, ROWS_AT_ONCE)).iter_rows(named=True)
+
+
+def _frame(batch: pa.RecordBatch) -> pl.DataFrame:
+    return pl.DataFrame(pl.from_arrow(batch))
+
+
+_OTHERS: dict[str, Callable[[Path], Iterator[Row | BadRow]]] = {
+    ".json": _json_rows,
+    ".csv": _csv_rows,
+    ".tsv": _csv_rows,
+    ".parquet": _parquet_rows,
+    ".arrow": _arrow_rows,
+}
 
 
 def _not_null(value: object) -> object:
@@ -154,10 +241,10 @@ _TEMPLATES = SandboxedEnvironment(undefined=StrictUndefined, finalize=_not_null,
 _TEMPLATES.filters["shuffled"] = _shuffled
 
 
-def _text(row: Row, column: str) -> str:
-    if column not in row:
+def _text(row: Row, column: str, follow: Callable[[Row], Any]) -> str:
+    if column not in row and column.isidentifier():
         raise BadRow(f"no column {column!r}; the row has {sorted(row)}")
-    value = row[column]
+    value = one_of(follow(row), column)
     if value is None:
         raise BadRow(f"column {column!r} is null")
     if isinstance(value, list | dict | bytes):
