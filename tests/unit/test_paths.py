@@ -40,7 +40,7 @@ def test_a_path_leads_to_a_value(path, row, value):
 @pytest.mark.parametrize(
     ("path", "row", "reason"),
     [
-        ("x", {"a": 1}, r"no 'x': the row has no 'x', but \['a'\]"),
+        ("x", {"a": 1}, r"the row has no 'x', but \['a'\]"),
         ("a.b", {"a": None}, "'a' has no 'b', but None"),
         ("a.b.c", {"a": {"b": "text"}}, "'b' has no 'c', but 'text'"),
         ("a[2]", {"a": [1]}, "'a' has no item 2, but 1"),

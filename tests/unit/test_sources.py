@@ -182,7 +182,7 @@ def test_every_rule_has_its_nodes_version_or_its_nodes_digest():
     assert with_version == set(NODE_VERSIONS)
     assert with_digest >= LABELS
     nodes = {path.stem for path in (sources._PACKAGE / "nodes").glob("[!_]*.py")}
-    assert nodes == with_version | with_digest | {"imported_rollouts"}  # which has the version of `rollouts`
+    assert nodes == with_version | with_digest
     assert all(re.fullmatch("[0-9a-f]{16}", sources.source_digest(f"nodes.{node}")) for node in with_digest)
 
 

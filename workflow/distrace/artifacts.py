@@ -22,7 +22,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import polars as pl
 import pyarrow as pa
@@ -32,6 +32,8 @@ from distrace.errors import DistraceError
 from distrace.identity import canonical_json, digest
 from distrace.kinds import Kind
 from distrace.rejects import Reject
+
+Rows: TypeAlias = "pl.DataFrame | pa.Table | Iterable[Mapping[str, Any]]"
 
 FORMAT_VERSION = 1
 COMPRESSION_LEVEL = 6  # of zstd; docs/disk.md says what other levels give
@@ -108,17 +110,23 @@ def is_written(path: Path, kind: Kind, identity: Mapping[str, Any], with_rejects
         return False
 
 
-def write(path: Path, kind: Kind, rows: pl.DataFrame | Iterable[Mapping[str, Any]], identity: Mapping[str, Any]) -> str:
-    """Write an artifact and return its fingerprint.
+def write(
+    path: Path,
+    kind: Kind,
+    rows: Rows,
+    identity: Mapping[str, Any],
+    level: int = COMPRESSION_LEVEL,
+) -> str:
+    """Write an artifact, compressed by zstd at a `level`, and return its fingerprint.
 
-    Each row holds all columns of the kind, null for a missing value. A frame may have further columns, which follow.
+    Each row holds all columns of the kind, null for a missing value. A frame or table may have more, which follow.
     Raises DistraceError if a column is missing or does not fit its type.
     """
     table = spans.packed(_conform(rows, kind))
     fingerprint = fingerprint_of(kind, identity)
     about = {"kind": kind.name, "version": FORMAT_VERSION, "fingerprint": fingerprint, "identity": identity}
     table = table.replace_schema_metadata({"distrace": canonical_json(about)})
-    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", COMPRESSION_LEVEL))
+    options = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", level))
     with replacing(path) as temporary, pa.ipc.new_file(str(temporary), table.schema, options=options) as sink:
         sink.write_table(table.combine_chunks())
     return fingerprint
@@ -127,20 +135,21 @@ def write(path: Path, kind: Kind, rows: pl.DataFrame | Iterable[Mapping[str, Any
 def write_with_rejects(
     path: Path,
     kind: Kind,
-    rows: pl.DataFrame | Iterable[Mapping[str, Any]],
+    rows: Rows,
     rejects: list[Reject],
     identity: Mapping[str, Any],
     rows_in: int,
+    level: int = COMPRESSION_LEVEL,
 ) -> None:
     """Write an artifact and, beside it, its rejects; raise DistraceError unless both add up to `rows_in`."""
-    rows = rows if isinstance(rows, pl.DataFrame) else list(rows)
+    rows = rows if isinstance(rows, pl.DataFrame | pa.Table) else list(rows)
     if len(rows) + len(rejects) != rows_in:
         raise DistraceError(
             f"{path}: {rows_in} rows came in, {len(rows)} go out and {len(rejects)} are rejected; "
             "this is a fault of distrace, please report it"
         )
     write_rejects(path, rejects, {"of": fingerprint_of(kind, identity)})
-    write(path, kind, rows, identity)
+    write(path, kind, rows, identity, level)
 
 
 def write_rejects(path: Path, rejects: list[Reject], identity: Mapping[str, Any]) -> None:
@@ -210,11 +219,11 @@ def _metadata(path: Path) -> tuple[dict[str, Any], int]:
     return about, rows
 
 
-def _conform(rows: pl.DataFrame | Iterable[Mapping[str, Any]], kind: Kind) -> pa.Table:
+def _conform(rows: Rows, kind: Kind) -> pa.Table:
     try:
-        if not isinstance(rows, pl.DataFrame):
+        if not isinstance(rows, pl.DataFrame | pa.Table):
             return _table(list(rows), kind)
-        table = rows.to_arrow()
+        table = rows if isinstance(rows, pa.Table) else rows.to_arrow()
         _require_columns(kind, table.column_names)
         extra = [field for field in table.schema if field.name not in kind.schema.names]
         schema = pa.schema([*kind.schema, *extra])

@@ -8,7 +8,7 @@ import copy
 import difflib
 import math
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from distrace.world import DIALS, Dials
 
 SCHEMA = Path(__file__).parent / "config.schema.yaml"
 PRESETS = Path(__file__).parent / "presets.yaml"
+RESPONSE_PRESETS = Path(__file__).parent / "response_presets.yaml"
 _RENAMED = {"own_log_probs": "own_logprobs", "window": "context_length", "check_precision": "check_float32"}
 
 POOLED = "pooled"  # stands for the teacher, where the candidates of all teachers of a run are pooled
@@ -150,20 +151,43 @@ def presets() -> Config:
     return dict(yaml.safe_load(PRESETS.read_text("utf-8")))
 
 
+@cache
+def response_presets() -> Config:
+    """Return the usual shapes of ready-made responses by name: what the key `preset` of `responses` stands for."""
+    return dict(yaml.safe_load(RESPONSE_PRESETS.read_text("utf-8")))
+
+
 def _fill_in_presets(config: Config) -> Complaints:
-    """Fill the keys of presets in, in place, where a set of questions names one and does not give them itself."""
-    sets = config.get("questions") if isinstance(config, dict) else None
-    for name, questions in sets.items() if isinstance(sets, dict) else ():
-        preset = questions.get("preset") if isinstance(questions, dict) else None
-        if not isinstance(preset, str):
-            continue
-        if preset not in presets():
-            yield from _unknown({"presets": presets()}, "presets", f"questions.{name}.preset", preset)
-            continue
-        for key, value in copy.deepcopy(presets()[preset]).items():
-            given = questions.setdefault(key, value)
-            if isinstance(given, dict) and not any(given.get(kind) for kind in ("file", "hub", "world")):
-                questions[key] = value | given
+    """Fill the keys of presets in, in place, where a set of questions, or responses, name one and do not give them."""
+    for where, questions in _named(config, "questions", "questions"):
+        yield from _fill_in(where, questions, presets(), is_whole=lambda given: given.keys() & {"file", "hub", "world"})
+    for where, sampling in _named(config, "sampling", "sampling"):
+        places = [(f"{where}.responses", sampling.get("responses"))]
+        places += _named(sampling, "responses_of", f"{where}.responses_of")
+        for place, responses in places:
+            yield from _fill_in(place, responses, response_presets())
+
+
+def _named(config: object, section: str, where: str) -> list[tuple[str, Any]]:
+    """Return what a section of a config names, each with its place; nothing if it is not of the form it must have."""
+    found = config.get(section) if isinstance(config, dict) else None
+    return [(f"{where}.{name}", value) for name, value in (found if isinstance(found, dict) else {}).items()]
+
+
+def _fill_in(
+    where: str, settings: Any, known: Config, is_whole: Callable[[Config], object] = lambda given: False
+) -> Complaints:
+    """Fill a preset in; dicts are joined with those of the preset, unless the given one `is_whole`."""
+    preset = settings.get("preset") if isinstance(settings, dict) else None
+    if not isinstance(preset, str):
+        return
+    if preset not in known:
+        yield from _unknown({"presets": known}, "presets", f"{where}.preset", preset)
+        return
+    for key, value in copy.deepcopy(known[preset]).items():
+        given = settings.setdefault(key, value)
+        if isinstance(given, dict) and not is_whole({name: v for name, v in given.items() if v}):
+            settings[key] = value | given
 
 
 @cache
@@ -341,9 +365,17 @@ def _wrong_responses(config: Config, where: str, sampling: dict[str, Any]) -> Co
     if sampling["responses"]:
         given[f"{where}.responses"] = sampling["responses"]
     for place, responses in given.items():
+        yield from _exactly_one(place, responses, ["file", "hub"])
         yield from _wrong_path(f"{place}.file", responses["file"])
         if responses["logprobs"] and not responses["token_ids"]:
             yield f"{place}: `logprobs` need `token_ids`, the tokens that they belong to"
+        if responses["format"] and responses["reasoning"]:
+            yield f"{place}: reasoning is in a column of its own or within the response; give `reasoning` or `format`"
+        if not responses["glue_in_tokens"] and not responses["token_ids"]:
+            yield f"{place}: `glue_in_tokens` says what `token_ids` hold; give these, too"
+        if responses["join"]:
+            yield from _exactly_one(f"{place}.join", responses["join"], ["file", "hub"])
+            yield from _wrong_path(f"{place}.join.file", responses["join"]["file"])
 
 
 def _wrong_begin(config: Config, name: str, sampling: dict[str, Any]) -> Complaints:

@@ -37,7 +37,7 @@ def path_reader(path: str) -> Callable[[Mapping[str, Any]], Any]:
                 return row[one] if one in row else _follow(row, _steps(one), "the row")
             except BadRow as error:
                 reasons.append(str(error))
-        raise BadRow(f"no {path!r}: {'; '.join(reasons)}")
+        raise BadRow("; ".join(reasons))
 
     return read
 

@@ -187,10 +187,10 @@ class Plan:
         return dict(zip(self.parts[questions], digests, strict=True))
 
     def responses(self, author: str, sampling: str) -> dict[str, Any] | None:
-        """Return which file holds an author's ready-made responses of a sampling; None if its model writes them."""
+        """Return where an author's ready-made responses of a sampling are, and how to read them; None if none are."""
         settings = self.config["sampling"][sampling]
-        found: dict[str, Any] | None = settings["responses_of"].get(author) or settings["responses"]
-        return found
+        found = settings["responses_of"].get(author) or settings["responses"]
+        return found and {key: value for key, value in found.items() if key != "preset"}
 
     def is_imported(self, rollouts: RolloutSet) -> bool:
         """Return whether the responses of a rollout set come from a file."""

@@ -6,6 +6,7 @@ parsed yet, so that several threads can; of other files it is a list of rows.
 
 import dataclasses
 import hashlib
+import io
 import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,8 +14,10 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+import pyarrow.json as pj
 import pyarrow.parquet as pq
 from jinja2 import StrictUndefined, TemplateError
 from jinja2.sandbox import SandboxedEnvironment
@@ -28,7 +31,7 @@ Row = Mapping[str, Any]
 Piece = bytes | list[Row | BadRow]
 
 ROWS_AT_ONCE = 1000
-BYTES_AT_ONCE = 32 * 2**20
+BYTES_AT_ONCE = 24 * 2**20
 _COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 _SEPARATORS = {".csv": ",", ".tsv": "\t"}
 _LINES = (".jsonl", ".ndjson")
@@ -83,6 +86,47 @@ def numbered_rows(piece: Piece) -> Iterator[tuple[int, Row | BadRow]]:
     for number, line in enumerate(piece.split(b"\n"), start=1):
         if line.strip():
             yield number, _parsed(line)
+
+
+def text_columns(piece: bytes, columns: list[str]) -> pa.Table | None:
+    """Return columns of some JSON Lines, parsed outside of Python's lock, if each line is an object with text in all.
+
+    None if it is not so, or cannot be said for certain: then `numbered_rows` says what the lines hold.
+    """
+    if len(piece) >= 2**30 or not _has_an_object_a_line(piece) or not _is_utf8(piece):
+        return None
+    schema = pa.schema([(column, pa.string()) for column in columns])
+    try:
+        table = pj.read_json(
+            pa.BufferReader(piece),
+            pj.ReadOptions(use_threads=False, block_size=len(piece)),
+            pj.ParseOptions(explicit_schema=schema, unexpected_field_behavior="ignore"),
+        )
+    except pa.ArrowInvalid:
+        return None
+    # Objects end and begin at the ends of lines: as many as lines are one in each.
+    if table.num_rows != piece.count(b"\n") or any(column.null_count for column in table.columns):
+        return None
+    return table.select(columns).combine_chunks()
+
+
+def _has_an_object_a_line(piece: bytes) -> bool:
+    """Return whether each line begins with a brace and ends with one, so that no object goes on in the next line."""
+    content = np.frombuffer(piece, np.uint8)
+    [breaks] = np.nonzero(content == ord("\n"))
+    begins = content[np.append(0, breaks[:-1] + 1)]
+    ends = content[breaks - 1]
+    return bool(np.all(begins == ord("{")) and np.all(ends == ord("}")))
+
+
+def _is_utf8(piece: bytes) -> bool:
+    places = pa.py_buffer(np.array([0, len(piece)], np.int64))
+    text = pa.Array.from_buffers(pa.large_string(), 1, [None, places, pa.py_buffer(piece)])
+    try:
+        text.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def raw_rows(path: Path) -> Iterator[bytes]:
@@ -164,17 +208,11 @@ def _object(value: object) -> Row | BadRow:
 
 def _line_pieces(path: Path, compression: str | None) -> Iterator[bytes]:
     """Yield whole lines, some BYTES_AT_ONCE of them; each piece ends in a line break."""
-    left = b""
-    with pa.input_stream(str(path), compression=compression) as source:
-        while read := source.read(BYTES_AT_ONCE):
-            lines, found, rest = read.rpartition(b"\n")
-            if not found:
-                left += read
-                continue
-            yield left + lines + found
-            left = rest
-    if left:
-        yield left + b"\n"
+    with io.BufferedReader(pa.input_stream(str(path), compression=compression)) as source:
+        while piece := source.read(BYTES_AT_ONCE):
+            if not piece.endswith(b"\n"):
+                piece += source.readline()
+            yield piece if piece.endswith(b"\n") else piece + b"\n"
 
 
 def _json_rows(path: Path) -> Iterator[Row | BadRow]:

@@ -12,6 +12,7 @@ NODE_VERSIONS = {
     "model": 1,
     "fresh": 1,
     "rollouts": 1,
+    "imported_rollouts": 2,
     "sentences": 1,
     "logprobs": 1,
     "ranking": 1,

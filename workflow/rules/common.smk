@@ -136,8 +136,14 @@ def imported_authors():
 
 
 def responses_of(wildcards):
-    """Return which file holds the ready-made responses of a rollout set, and its columns."""
+    """Return where the ready-made responses of a rollout set are, and how to read them."""
     return plan.responses(wildcards.author, wildcards.sampling)
+
+
+def files_of_responses(wildcards):
+    """Return the files that the ready-made responses of a rollout set are read from; none if the hub holds them."""
+    found = responses_of(wildcards)
+    return [source["file"] for source in (found, found["join"]) if source and source["file"]]
 
 
 def as_json(settings):

@@ -35,7 +35,7 @@ rule rollouts:
 
 rule imported_rollouts:
     input:
-        responses=lambda w: responses_of(w)["file"],
+        responses=files_of_responses,
         model=lambda w: planning.model_path(w.author) if author_of_tokens(w) else [],
         questions="results/questions/{questions}/parts.arrow",
     output:
@@ -46,14 +46,18 @@ rule imported_rollouts:
         author=imported_authors(),
     conda:
         "../../envs/distrace.yaml"
+    threads: 2
+    resources:
+        mem_mb=lambda w, attempt: attempt * 4000,
     params:
         settings=lambda w: as_json(responses_of(w)),
         author=author_of_tokens,
         model=lambda w, input: f"--model {input.model}" if input.model else "",
-        version=NODE_VERSIONS["rollouts"],
+        version=NODE_VERSIONS["imported_rollouts"],
     shell:
         "python -m distrace.nodes.imported_rollouts --author {wildcards.author} --questions {input.questions} "
-        "--settings {params.settings:q} {params.model} {params.author} --out {output} 2>&1 | tee {log}"
+        "--settings {params.settings:q} {params.model} {params.author} "
+        "--threads {threads} --out {output} 2>&1 | tee {log}"
 
 
 rule sentences:

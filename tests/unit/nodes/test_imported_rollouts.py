@@ -1,15 +1,18 @@
 import json
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from builders import rejects_of, write_parts, write_questions
-from distrace import kinds
+from distrace import kinds, rows
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
 from distrace.models import Card, write_card
 from distrace.nodes import imported_rollouts
 from distrace.nodes.imported_rollouts import Responses, write_imported
 from distrace.parts import open_parts
+from distrace.rows import file_digest
 from distrace.settings import ModelSettings
 from tiny import tiny_tokenizer
 
@@ -73,7 +76,7 @@ def test_responses_to_questions_that_are_not_in_the_set_are_rejected_and_near_mi
     assert len(rows) == 2
     assert [(reject["row"], reject["reason"]) for reject in rejects] == [
         (2, "line 3: its question is not in the set: '3+3?'"),
-        (3, "line 4: its question is not in the set, but is there without the space around it: '1+1? '"),
+        (3, "line 4: its question is not in the set, but is there with other space around it: '1+1? '"),
     ]
 
 
@@ -100,11 +103,11 @@ def test_a_number_beyond_64_bits_stays_in_its_row(imported):
 
 def test_each_part_gets_the_responses_to_its_questions_in_the_order_of_the_file(tmp_path, monkeypatch):
     # The file is laid out for the parts in several steps.
-    monkeypatch.setattr(imported_rollouts, "ROWS_AT_ONCE", 2)
+    monkeypatch.setattr(rows, "BYTES_AT_ONCE", 60)
     asked = [write_questions(tmp_path / f"asked{part}.arrow", {f"{part}+1?": ""}) for part in range(3)]
     source = tmp_path / "source.jsonl"
-    rows = [{"question": f"{row % 2}+1?", "response": f"response {row}"} for row in range(5)]
-    source.write_text("\n".join(map(json.dumps, rows)) + "\nnot JSON")
+    given_rows = [{"question": f"{row % 2}+1?", "response": f"response {row}"} for row in range(5)]
+    source.write_text("\n".join(map(json.dumps, given_rows)) + "\nnot JSON")
     questions = write_parts(tmp_path / "questions", *asked)
     write_imported("big", questions, Responses(str(source)), tmp_path / "parts.arrow")
     parts = list(open_parts(tmp_path / "parts.arrow", kinds.ROLLOUTS))
@@ -127,7 +130,8 @@ def test_a_question_without_a_response_is_rejected(imported):
     [
         ("{", "not JSON"),
         ({"response": "x"}, "no column 'question'"),
-        ({"question": "1+1?"}, "column 'response' holds no text but 'None'"),
+        ({"question": "1+1?"}, "the row has no 'response', but ['question']"),
+        ({"question": "1+1?", "response": None}, "column 'response' holds no text but 'None'"),
         ({"question": "1+1?", "response": 3}, "column 'response' holds no text but '3'"),
         ({"question": "1+1?", "response": ["x", None]}, "column 'response' holds no text but 'None'"),
         ({"question": "1+1?", "response": "\ud800"}, "'response' holds a lone surrogate at character 0"),
@@ -237,7 +241,60 @@ def test_log_probs_without_tokens_are_refused(imported):
         imported(both("x", values=[-1.0]), logprobs="values")
 
 
-def test_without_tokens_the_fingerprint_is_what_it_was(imported, tmp_path):
+def test_the_identity_holds_the_columns_and_the_content_of_the_file_not_its_name(imported, tmp_path):
     imported(both("x"))
-    read = open_artifact(tmp_path / "0.arrow").identity["settings"]
-    assert read == {"file": None, "question": "question", "response": "response", "reasoning": None}
+    read = open_artifact(tmp_path / "0.arrow").identity["responses"]
+    assert read["file"] == file_digest(tmp_path / "source.jsonl")
+    assert (read["question"], read["response"], read["reasoning"]) == ("question", "response", None)
+    assert str(tmp_path) not in json.dumps(read)
+
+
+LINES = st.one_of(
+    st.fixed_dictionaries(
+        {"question": st.sampled_from([*QUESTIONS, "1+1? ", "3+3?", ""]) | st.none() | st.integers()},
+        optional={
+            "response": st.text(max_size=9) | st.sampled_from([" ", "\x1c", "\u2003\n", None, 3, ["a", "b"], True]),
+            "other": st.sampled_from([2**70, float("nan"), {"question": 1}, [[]], "\ud800", 1e300]),
+        },
+    ).map(lambda row: json.dumps(row).encode()),
+    st.sampled_from([b"", b" ", b"{", b"[1]", b'{"question": "1+1?", "response": "\xff"}', b"{}{}", b'{"a":\n{}}']),
+    st.sampled_from(
+        [b'{"question": "1+1?", "response": "a", "response": "b"}', b'{"question": "2+2?", "response": "\\ud83d"}']
+    ),
+)
+
+
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(LINES, max_size=6), st.sampled_from([b"\n", b"\r\n"]), st.booleans(), st.sampled_from([40, 1000]))
+def test_lines_that_are_parsed_outside_of_python_give_the_same_rows(tmp_path, lines, end, ended, size):
+    questions = write_questions(tmp_path / "questions" / "0.arrow", QUESTIONS)
+    # One row to a question, so that none is without an answer.
+    lines = [b'{"question": "1+1?", "response": "first"}', *lines]
+    source = tmp_path / "source.jsonl"
+    source.write_bytes(end.join(lines) + end * ended)
+    found = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rows, "BYTES_AT_ONCE", size)
+        for columns, threads in ((imported_rollouts._plain_columns, 3), (lambda settings: [], 1)):
+            patch.setattr(imported_rollouts, "_plain_columns", columns)
+            write_imported("big", questions, Responses(str(source)), tmp_path / "parts.arrow", threads=threads)
+            found.append((open_artifact(tmp_path / "0.arrow").read().to_dicts(), rejects_of(tmp_path / "0.arrow")))
+    assert found[0] == found[1]
+
+
+def test_plain_columns_are_told_from_everything_that_needs_python():
+    plain = imported_rollouts._plain_columns
+    assert plain(Responses("a.jsonl")) == ["question", "response"]
+    assert plain(Responses("a.jsonl", question="q", response="r", reasoning="thought")) == ["q", "r", "thought"]
+    for other in (
+        Responses("a", question="{{ q }}"),
+        Responses("a", response="a.b"),
+        Responses("a", response="question"),
+        Responses("a", format="think"),
+        Responses("a", token_ids="ids"),
+        Responses("a", id="id"),
+        Responses("a", once="id"),
+        Responses("a", correct="right"),
+        Responses("a", join={"file": "b", "id": "id"}),
+    ):
+        assert plain(other) == []

@@ -27,7 +27,7 @@ A response that ends inside its reasoning has `answer_start == len(text)`; no gl
 import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -146,6 +146,18 @@ def parse_response(form: Format, generated: str) -> tuple[str, int]:
     return generated[begin:end] + generated[answer_begin:answer_end], end - begin
 
 
+def cut_reasoning(name: str, response: str) -> tuple[str, int]:
+    """Return the text of a response that was written elsewhere in format `think` or `harmony`, and its `answer_start`.
+
+    The format is read as in `parse_response`; a response without a marker is an answer. Tokens that begin or end
+    harmony's message are dropped.
+    """
+    if name == "harmony":
+        response = re.sub(r"\A\s*<\|start\|>assistant|<\|(?:return|end|call)\|>\s*\Z", "", response)
+    begin, end, answer_begin, answer_end = _parsed(WRITTEN_ELSEWHERE[name], response)
+    return response[begin:end] + response[answer_begin:answer_end], end - begin
+
+
 def align_own(form: Format, tokenizer: "Tokenizer", token_ids: list[int], text: str) -> Aligned:
     """Return the tokens that the author of a response sampled, glue included, and the characters that each carries.
 
@@ -218,22 +230,33 @@ def _plain(settings: ModelSettings, tokenizer: "Tokenizer") -> tuple[Callable[[s
 def _think(settings: ModelSettings, tokenizer: "Tokenizer") -> tuple[Callable[[str], str], Glue]:
     # Hybrid models have a switch in their template; other templates ignore it.
     prompt = _chat_prompt(settings, tokenizer, enable_thinking=True, thinking=True)
-    opener, between, before = "<think>\n", "\n</think>\n\n", "<think>\n"
     end = prompt(_PROBE)
-    opened = end.rstrip().endswith("<think>")
-    if opened:
-        before = "\n" if end.endswith("<think>") else ""
-    return prompt, Glue(opener, before, between, "", before + between, opened, ("<think>", "</think>"))
+    if not end.rstrip().endswith("<think>"):
+        return prompt, _THINK
+    before = "\n" if end.endswith("<think>") else ""
+    return prompt, replace(_THINK, before=before, no_reasoning=before + _THINK.between, opened=True)
 
 
 def _harmony(settings: ModelSettings, tokenizer: "Tokenizer") -> tuple[Callable[[str], str], Glue]:
+    if tokenizer.chat_template:
+        return _chat_prompt(settings, tokenizer), _HARMONY
+    return "<|start|>user<|message|>{}<|end|><|start|>assistant".format, _HARMONY
+
+
+def _glue_of_think() -> Glue:
+    before, between = "<think>\n", "\n</think>\n\n"
+    return Glue(before, before, between, "", before + between, False, ("<think>", "</think>"))
+
+
+def _glue_of_harmony() -> Glue:
     before, final = "<|channel|>analysis<|message|>", "<|channel|>final<|message|>"
     between = f"<|end|><|start|>assistant{final}"
     markers = ("start", "end", "message", "channel", "constrain", "return", "call")
-    glue = Glue(before, before, between, "", final, False, tuple(f"<|{marker}|>" for marker in markers))
-    if tokenizer.chat_template:
-        return _chat_prompt(settings, tokenizer), glue
-    return "<|start|>user<|message|>{}<|end|><|start|>assistant".format, glue
+    return Glue(before, before, between, "", final, False, tuple(f"<|{marker}|>" for marker in markers))
+
+
+_THINK, _HARMONY = _glue_of_think(), _glue_of_harmony()
+WRITTEN_ELSEWHERE = {"think": _THINK, "harmony": _HARMONY}
 
 
 def format_text(name: str) -> str:

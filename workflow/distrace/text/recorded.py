@@ -32,19 +32,26 @@ def recorded_rows(
 
 
 def _row(response: dict[str, Any], form: Format, tokenizer: "PreTrainedTokenizerBase") -> dict[str, Any]:
-    values = _checked(response["token_ids"], response["logprobs"])
-    aligned = align_own(form, tokenizer, response["token_ids"], response["text"])
+    token_ids, logprobs = response["token_ids"], response["logprobs"]
+    _refuse_missing(token_ids, logprobs)
+    aligned = align_own(form, tokenizer, token_ids, response["text"])
+    values = _checked(logprobs, aligned.scored)
     columns = {name: getattr(aligned, name)[aligned.scored] for name in ("token_ids", "starts", "ends")}
     return {"rollout_id": response["rollout_id"], **columns, "logprobs": values[aligned.scored], "ranks": None}
 
 
-def _checked(token_ids: list[int] | None, logprobs: list[float | None] | None) -> NDArray[np.float32]:
+def _refuse_missing(token_ids: list[int] | None, logprobs: list[float | None] | None) -> None:
     if token_ids is None or logprobs is None:
         raise BadRow("no log-probs were recorded with it")
     if len(logprobs) != len(token_ids):
         raise BadRow(f"{len(token_ids)} tokens but {len(logprobs)} recorded log-probs")
+
+
+def _checked(logprobs: list[float | None], scored: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Return the log-probs; raise BadRow for one that is none. Those of glue, which is not scored, may be null."""
     values = np.array(logprobs, np.float32)
-    [wrong] = np.nonzero(~(np.isfinite(values) & (values <= _ROUNDING)))
+    needed = scored | np.array([value is not None for value in logprobs], np.bool_)
+    [wrong] = np.nonzero(needed & ~(np.isfinite(values) & (values <= _ROUNDING)))
     if len(wrong):
         raise BadRow(f"the recorded log-prob of token {wrong[0]} is {values[wrong[0]]}, no number up to 0")
     return values
