@@ -412,18 +412,14 @@ def test_the_end_of_a_line_behind_a_key_is_not_part_of_it(fake, card, monkeypatc
     assert fake.headers[-1]["Authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("url", ["http://me:hush@host/v1", "http://host/v1?key=hush", "host:8000/v1"])
 def test_a_key_is_not_sent_to_where_a_server_points(fake, card, monkeypatch):
     monkeypatch.setenv("TEACHER_KEY", KEY)
-    seen = []
-    fake.trouble = lambda handler, _: (
-        seen.append(1) or handler.answer(307, {}, Location="http://127.0.0.1:9/v1") or True
-    )
+    fake.trouble = failing(99, lambda handler: handler.answer(307, {}, Location="http://127.0.0.1:9/v1"))
     with pytest.raises(DistraceError, match="status 307"):
         load(card, fake, api_key_variable="TEACHER_KEY")
-    assert seen
 
 
+@pytest.mark.parametrize("url", ["http://me:hush@host/v1", "http://host/v1?key=hush", "host:8000/v1"])
 def test_an_address_with_a_secret_is_refused_without_showing_it(card, url):
     at = {"url": url, "model": "tiny"}
     with pytest.raises(DistraceError, match="without user, password or query") as error:
