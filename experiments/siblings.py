@@ -20,7 +20,7 @@ from sibling_world import REWRITTEN, STUDENTS, TEACHERS, Size, answers_path, mak
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.measures.leans import MARGIN, attributed_to, lean, not_excluded
-from distrace.measures.losses import mean_losses
+from distrace.measures.losses import LEAST_FALL, mean_losses
 from distrace.measures.probabilities import with_probability
 from distrace.measures.references import reference_p_values
 from distrace.measures.statistics import holm, p_value_beyond, share
@@ -152,7 +152,7 @@ def by_one_name(case: Case) -> list[str]:
 def by_distilldetect(case: Case) -> list[str]:
     """Return the teachers that the losses on their own answers do not exclude."""
     pairs = tested(combinations(case.candidates, 2), lambda one, other: case.fell(one) - case.fell(other), 0.0)
-    return not_excluded(pairs, tested(((name,) for name in case.candidates), case.fell, 0.0))
+    return not_excluded(pairs, tested(((name,) for name in case.candidates), case.fell, LEAST_FALL))
 
 
 def by_references(case: Case) -> list[str]:

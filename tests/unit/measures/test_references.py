@@ -20,9 +20,9 @@ def test_a_teacher_is_excluded_where_the_model_lies_beyond_its_students():
     students = {("a", "b"): {"a": [0.50, 0.52, 0.48], "b": [0.10, 0.12, 0.08]}}
     found = reference_p_values({("a", "b"): 0.51}, students, ["a", "b"])
     assert found["a"] > 0.5
-    assert found["b"] < 0.001
+    assert found["b"] < 0.01
     between = reference_p_values({("a", "b"): 0.3}, students, ["a", "b"])
-    assert max(between.values()) < 0.01
+    assert max(between.values()) < 0.05
 
 
 def test_teachers_whose_students_differ_as_much_as_they_themselves_cannot_be_told_apart():
@@ -45,10 +45,11 @@ def test_the_p_values_do_not_depend_on_the_order_of_the_teachers(order):
     assert found == {name: pytest.approx(value) for name, value in expected.items()}
 
 
-def test_the_true_teacher_is_excluded_in_one_of_twenty_cases():
+@pytest.mark.parametrize("spread", [0.1, 1, 10])
+def test_the_true_teacher_is_excluded_in_one_of_twenty_cases_however_students_of_others_differ(spread):
     rng = np.random.default_rng(1)
     excluded = []
     for _ in range(2000):
-        students = {("a", "b"): {t: list(rng.normal(0, 1, 3)) for t in "ab"}}
+        students = {("a", "b"): {"a": list(rng.normal(0, 1, 3)), "b": list(rng.normal(0, spread, 3))}}
         excluded.append(reference_p_values({("a", "b"): rng.normal(0, 1)}, students, ["a", "b"])["a"] < 0.05)
     assert np.mean(excluded) == pytest.approx(0.05, abs=0.015)

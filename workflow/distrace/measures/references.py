@@ -36,12 +36,12 @@ def reference_p_values(
     """Return for each teacher the p-value of the hypothesis that the model is one more of its students.
 
     `moved` holds the mean lean of the model between two teachers, `students` those of the students of each. The model
-    is compared with the students of the teacher along the lean to each other teacher (`t_test`, the variance from the
-    students of both), and the smallest p-value is multiplied by the number of these (Bonferroni).
+    is compared with the students of the teacher along the lean to each other teacher (`t_test`; students of unrelated
+    teachers differ by different amounts), and the smallest p-value is multiplied by the number of these (Bonferroni).
     """
     found = dict.fromkeys(teachers, 1.0)
     for pair, lean in moved.items():
-        for teacher, other in (pair, pair[::-1]):
-            p_value = t_test(lean, [students[pair][teacher], students[pair][other]])
+        for teacher in pair:
+            p_value = t_test(lean, [students[pair][teacher]])
             found[teacher] = min(found[teacher], p_value * (len(teachers) - 1))
     return found

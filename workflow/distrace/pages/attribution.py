@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.measures.leans import MARGIN, attributed_to, lean_differences, nearness_differences, not_excluded
-from distrace.measures.losses import loss_falls
+from distrace.measures.losses import LEAST_FALL, loss_falls
 from distrace.measures.references import mean_leans, reference_p_values
 from distrace.measures.statistics import holm, mean, p_value_beyond
 from distrace.pages.evaluation import plain
@@ -106,7 +106,7 @@ def _distilldetect_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Number
         return None
     losses = open_artifact(distilldetect_path(run, rollouts), kinds.DISTILLDETECT).read()
     falls = loss_falls(losses)
-    teachers = [_tested({"teacher": name}, falls[name].to_numpy(), 0.0) for name in falls.columns]
+    teachers = [_tested({"teacher": name}, falls[name].to_numpy(), LEAST_FALL) for name in falls.columns]
     pairs = [
         _tested({"teacher": one, "other": other}, (falls[one] - falls[other]).to_numpy(), 0.0)
         for one, other in combinations(falls.columns, 2)
