@@ -229,6 +229,28 @@ def test_a_format_file_that_is_no_template_is_named(tmp_path, text):
             {"file": "x.jsonl", "logprobs": "values"},
             "sampling.explore.responses: `logprobs` need `token_ids`",
         ),
+        ("sampling/explore/responses", {}, "explore.responses: give exactly one of file, hub; found none"),
+        ("sampling/explore/responses", {"hub": "a/b"}, "explore.responses: `hub` needs a `revision`"),
+        (
+            "sampling/explore/responses",
+            {"file": "x.jsonl", "reasoning": "r", "format": "think"},
+            "explore.responses: reasoning is in a column of its own or within the response",
+        ),
+        (
+            "sampling/explore/responses",
+            {"file": "x.jsonl", "glue_in_tokens": False},
+            "explore.responses: `glue_in_tokens` says what `token_ids` hold",
+        ),
+        (
+            "sampling/explore/responses",
+            {"preset": "vllm-batch", "file": "x.jsonl"},
+            "explore.responses.join: give exactly one of file, hub; found none",
+        ),
+        (
+            "sampling/explore/responses",
+            {"preset": "OpenThoughts", "file": "x.jsonl"},
+            "explore.responses.preset: no presets named 'OpenThoughts', did you mean 'OpenThoughts3'?",
+        ),
         ("models/big/engine", "server", "models.big: engine `server` and the key `server` need each other"),
         ("models/big/server", SERVER, "models.big: engine `server` and the key `server` need each other"),
         ("models/big/server", SERVER | {"url": "http://me:hush@host/v1"}, "models.big.server.url: must be http(s)://"),
