@@ -73,7 +73,7 @@ def not_excluded(pairs: Iterable[Mapping[str, Any]], approaches: Iterable[Mappin
 
     A teacher is excluded if the model did not come nearer to it, or if it moved from that teacher towards another one
     to which it came more than `KIN` times as near; each is told by adjusted p-values below 0.05. A model comes about as
-    near to siblings, and then leans to the surer one of the two, whichever it learned from.
+    near to siblings, and its lean moves the same way whichever of them it learned from (docs/results.md).
     """
     came = {found["teacher"]: found["difference"]["mean"] for found in approaches if found["p_adjusted"] < 0.05}
     nearer = {teacher: mean for teacher, mean in came.items() if mean > 0}

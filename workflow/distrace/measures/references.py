@@ -42,6 +42,6 @@ def reference_p_values(
     found = dict.fromkeys(teachers, 1.0)
     for pair, lean in moved.items():
         for teacher in pair:
-            p_value = t_test(lean, [students[pair][teacher]])
+            p_value = t_test(lean, students[pair][teacher])
             found[teacher] = min(found[teacher], p_value * (len(teachers) - 1))
     return found

@@ -140,20 +140,17 @@ def p_value_beyond(differences: Numbers, margin: float) -> float | None:
     return min(1.0, 2 * extreme / (FLIPS + 1))
 
 
-def t_test(value: float, samples: Sequence[Sequence[float]]) -> float:
-    """Return the two-sided p-value of the hypothesis that `value` is one more draw of the first of these samples.
+def t_test(value: float, sample: Sequence[float]) -> float:
+    """Return the two-sided p-value of the hypothesis that `value` is one more draw from the sample, by Student's t.
 
-    Draws are taken to be normal, with one variance in all samples: the mean within them, of n1 + n2 + .. - (samples)
-    degrees of freedom. Raises ValueError if there are none.
+    Draws are taken to be normal. Raises ValueError of fewer than two, which show no variance.
     """
-    groups = [np.asarray(sample, float) for sample in samples]
-    freedom = sum(len(group) - 1 for group in groups)
-    if freedom < 1:
-        raise ValueError(f"samples of {[len(group) for group in groups]} draws show no variance")
-    variance = sum(((group - group.mean()) ** 2).sum() for group in groups) / freedom
+    draws = np.asarray(sample, float)
+    if len(draws) < 2:
+        raise ValueError(f"{len(draws)} draws show no variance")
     # A rounding error away from no difference is none.
-    distance = max(0.0, abs(value - groups[0].mean()) - 1e-12)
-    return _beyond_t(distance, float(np.sqrt(variance * (1 + 1 / len(groups[0])))), freedom)
+    distance = max(0.0, abs(value - draws.mean()) - 1e-12)
+    return _beyond_t(distance, float(draws.std(ddof=1) * np.sqrt(1 + 1 / len(draws))), len(draws) - 1)
 
 
 def _beyond_t(distance: float, error: float, freedom: int) -> float:
