@@ -4,7 +4,7 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-cluster test-gpu test-vllm lint format lock clean
+.PHONY: run test test-cluster test-gpu test-vllm fuzz lint format lock clean
 
 run: .venv/installed
 	snakemake --cores $(CORES)
@@ -23,6 +23,10 @@ test-gpu: .venv/installed
 # The real vLLM, on the CPU, in an environment of its own (docs/engines.md): some minutes and 4 GB of disk to set up.
 test-vllm: .venv-vllm/installed
 	PYTHONPATH=workflow .venv-vllm/bin/python -m pytest -m vllm -s tests/unit/engines/test_vllm_engine.py
+
+# An hour of random and damaged input (docs/faults.md).
+fuzz: .venv/installed
+	python tests/helpers/fuzzing.py --minutes 60
 
 lint: .venv/installed
 	ruff check .
