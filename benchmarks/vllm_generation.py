@@ -27,9 +27,10 @@ def main(folder: str, dtype: str, work: str, threads: str) -> None:
     longest = max(len(prompt) + length for prompt, length in zip(asked["prompts"], asked["lengths"], strict=True))
     llm = LLM(folder, dtype=dtype, enforce_eager=True, max_model_len=longest + 1, disable_log_stats=True)
     prompts = [{"prompt_token_ids": prompt} for prompt in asked["prompts"]]
+    # Without seeds: with them, vLLM 0.32 fails on a CPU where it reads a prompt in two steps.
     sampling = [
-        SamplingParams(temperature=1.0, max_tokens=length, ignore_eos=True, seed=seed, detokenize=False)
-        for seed, length in enumerate(asked["lengths"])
+        SamplingParams(temperature=1.0, max_tokens=length, ignore_eos=True, detokenize=False)
+        for length in asked["lengths"]
     ]
     print("ANSWER ready", flush=True)
     for _ in sys.stdin:
