@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from oracle import add_distilled, config_of, copied, joined, mean_of, taught, trained
+from oracle import ZERO, add_distilled, config_of, copied, joined, mean_of, measured, taught
 from seeds import print_results, run_seed
 
 from distrace import kinds
@@ -45,8 +45,7 @@ def main() -> None:
     parser.add_argument("--cores", default="1")
     options = parser.parse_args()
     os.environ.setdefault("DISTRACE_STORE", str(options.folder.resolve() / "store"))
-    start = trained(options.folder, options.cores)
-    found = [run_world(start, seed, options.cores) for seed in options.seeds]
+    found = [run_world(options.folder, seed, options.cores) for seed in options.seeds]
     forms = [about_form(form, found) for form in EVERY_FORM if any(world["rates"][FULL][form] for world in found)]
     rules = [about_rule(rule, found, forms) for rule in RULES]
     with pl.Config(tbl_rows=-1, tbl_cols=-1, tbl_width_chars=160, float_precision=3):
@@ -54,18 +53,19 @@ def main() -> None:
     print_results(rules, table=[as_text(row) for row in rules], seeds=options.seeds, dials=DIALS, forms=forms)
 
 
-def run_world(start: Path, seed: int, cores: str) -> dict:
-    """Run the world of a seed beside `start` and train its distilled model again without each form, unless it is done.
+def run_world(folder: Path, seed: int, cores: str) -> dict:
+    """Run the world of a seed and train its distilled model again without each form, unless that is done.
 
     Returns the sentences of the distilled model, and how often each model writes each form in an answer.
     """
-    run = start.with_name(f"causal-seed-{seed}")
-    config = config_of(seed, DIALS, start)
+    zero, run = folder / "{}-{}-seed-{}".format(*ZERO, seed), folder / f"causal-seed-{seed}"
+    measured(folder, *ZERO, seed, cores)  # whose models go on here
+    config = config_of(seed, DIALS, zero.resolve())
     rows = taught(config)
     for name, forms in MODELS.items():
         rng = random.Random(f"{seed} {name}")
         changed = [row | {"solution": replaced(row["question"], row["solution"], forms, rng)} for row in rows]
-        add_distilled(config, name, run, changed[::-1] if name == CONTROL else changed)
+        add_distilled(config, name, run.resolve(), changed[::-1] if name == CONTROL else changed)
     plan = load_plan(copied(config))
     [trace] = plan.traces(FULL)
     answers = {name: plan.rollouts_parts("rollouts", RolloutSet(name, "test", "answer")) for name in MODELS}
@@ -132,7 +132,7 @@ def about_rule(rule: str, found: list[dict], forms: list[dict]) -> dict:
     for world in found:
         known = world["sentences"].filter(pl.col("form").is_not_null())
         scores = scored(known, rule)
-        caused = np.array([(effects[form] or 0.0) >= CAUSED for form in known["form"]])
+        caused = np.array([(effects[form] or 0.0) >= CAUSED for form in known["form"]], dtype=bool)
         areas.append(roc_auc(scores[caused], scores[~caused]))
     return {"rule": rule, "area": mean_of(areas), "areas": areas}
 

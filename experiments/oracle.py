@@ -26,26 +26,23 @@ from distrace.measures.validation import oracle_agreement
 from distrace.pages.figures import COLOURS, as_svg
 from distrace.parts import open_parts
 from distrace.plan import Plan, Trace, load_plan, model_path
-from distrace.world import DIALS, questions
+from distrace.world import DIALS, Dials, questions, turned
 
 # What is turned, one thing at a time, and its values beside zero; `partial` is the share of the answers learned that
 # the student's grammar writes.
 VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8), "partial": (0.25, 0.5)}
-PARTIAL, ZERO, FIRST_SEED = "partial", ("none", 0.0), 0
+PARTIAL, ZERO = "partial", ("none", 0.0)
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
-QUESTIONS = {"train": 240, "test": 120}
+QUESTIONS = {"train": 300, "test": 150}
 TRAINING = {
     "teacher_from_scratch": {"max_steps": 1000},
     "student_from_scratch": {"max_steps": 1000},
-    "distil": {"epochs": 3, "batch_size": 8, "micro_batch_size": 8},
+    "distil": {"epochs": 6},
 }
-# Teacher and student are trained from scratch with all dials at zero, then in a world that has all there is. There they
-# learn the forms; in the world of each setting and seed, how often each is written. So few steps do.
-RICH = {"overlap": 0.3, "filler": 0.3, "paraphrase": 0.5}
-LEARN, ADAPT = 500, 80  # steps in the rich world, and in that of a setting
-GO_ON = {"batch_size": 8, "micro_batch_size": 8, "learning_rate": 2.0e-3, "warmup": 0.05, "max_length": 256}
+# Where a dial changes a corpus, its model goes on from that of the seed with all dials at zero: it can copy already.
+ADAPT = {"max_steps": 400, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 3.0e-3, "max_length": 256}
+WARMUP = {"warmup": 0.05}
 BASES = ("teacher", "student")  # in the order of their corpora
-TRACED = {"teachers": ["teacher"], "student": "student", "test": {"questions": ["test"], "sampling": "answer"}}
 MENDS = ("teacher", "student", "either", "both", "content")
 T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
 
@@ -59,38 +56,29 @@ def main() -> None:
     parser.add_argument("--figure", type=Path, help="where to draw the table")
     parser.add_argument("--cores", default="1")
     options = parser.parse_args()
-    # Models that a dial leaves as they are come from another run.
+    # The models that a dial leaves as they are come from the run with all dials at zero.
     os.environ.setdefault("DISTRACE_STORE", str(options.folder.resolve() / "store"))
     settings = [ZERO, *((dial, value) for dial in options.dials for value in VALUES[dial])]
     found = []
-    start = trained(options.folder, options.cores)
     for seed in options.seeds:
         for dial, value in settings:
             about = {"dial": dial, "value": value, "seed": seed}
-            found.append(about | measured(start, dial, value, seed, options.cores))
+            found.append(about | measured(options.folder, dial, value, seed, options.cores))
     rows = [over_seeds([row for row in found if (row["dial"], row["value"]) == setting]) for setting in settings]
     if options.figure:
         options.figure.write_text(figure(found, options.dials).replace("currentColor", "#666") + "\n")
     print_results(rows, table=[as_text(row) for row in rows], seeds=options.seeds, each=found)
 
 
-def trained(folder: Path, cores: str) -> Path:
-    """Run the worlds whose models all others go on from, unless they are finished; return the folder of the last."""
-    scratch, rich = folder.resolve() / "scratch", folder.resolve() / "rich"
-    targets = [model_path(base) for base in BASES]
-    run_seed(scratch, config_of(FIRST_SEED, {}), cores, targets)
-    run_seed(rich, config_of(FIRST_SEED, RICH, scratch, LEARN), cores, targets)
-    return rich
-
-
-def measured(start: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
-    """Run one setting beside `start`, unless it is finished, and return how its labels agree with the oracle's."""
-    run, dials = start.with_name(f"{dial}-{value}-seed-{seed}"), {dial: value} if dial in DIALS else {}
-    config = config_of(seed, dials, start)
-    add_distilled(config, "distilled", run, taught(config, value if dial == PARTIAL else 0.0))
+def measured(folder: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
+    """Run one setting, unless it is finished, and return how its labels agree with the oracle's."""
+    run, zero = folder / f"{dial}-{value}-seed-{seed}", folder / "{}-{}-seed-{}".format(*ZERO, seed)
+    dials = {dial: value} if dial in DIALS else {}
+    config = config_of(seed, dials, zero.resolve())
+    add_distilled(config, "distilled", run.resolve(), taught(config, value if dial == PARTIAL else 0.0))
     plan = load_plan(copied(config))
     [trace] = plan.traces("distilled")
-    run_seed(run, config, cores, [plan.oracle_parts(trace)])
+    run_seed(run, config, cores, [plan.oracle_parts(trace), *map(model_path, BASES)])
     settings = plan.config["runs"][trace.run]
     return oracle_agreement(joined(run, plan, trace), Thresholds(settings["alpha"], settings["beta"]))
 
@@ -100,14 +88,13 @@ def copied(config: dict) -> dict:
     return yaml.safe_load(yaml.safe_dump(config))
 
 
-def config_of(seed: int, dials: Mapping[str, float], start: Path | None = None, steps: int = ADAPT) -> dict:
-    """Return the config of a world: the default run's, with shorter chains and fewer questions.
+def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
+    """Return the config of a world, without a run: the default run's, with shorter chains and fewer questions.
 
-    Teacher and student go on for so many steps from those of the run in the folder `start`; without one, from scratch.
+    A model whose corpus the dials change goes on from that of the same seed with all dials at zero, in folder `zero`.
     """
     config = yaml.safe_load((ROOT / "config.yaml").read_text())
-    config["seed"] = seed
-    config["runs"] = {"own": TRACED | {"distilled": "student"}}
+    config["seed"], config["runs"] = seed, {}
     del config["questions"]["test_longer"]
     for name, swaps in SWAPS.items():
         config["questions"][name]["source"]["world"] |= {"swaps": swaps}
@@ -115,14 +102,14 @@ def config_of(seed: int, dials: Mapping[str, float], start: Path | None = None, 
         config["questions"][name]["source"]["world"] |= {"count": count}
     for name, changes in TRAINING.items():
         config["training"][name] |= changes
-    config["training"]["go_on"] = GO_ON | {"max_steps": steps}
+    config["training"]["adapt"] = ADAPT | WARMUP
     config["sampling"]["answer"]["max_tokens"] = 200  # fillers make answers longer
     for style in BASES:
         config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
-        if start:
-            weights = start / "results" / "models" / style / "weights"
+        if turned(style, Dials(**dials)):
+            weights = zero / "results" / "models" / style / "weights"
             config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
-            config["models"][style]["source"]["finetune"]["training"] = "go_on"
+            config["models"][style]["source"]["finetune"]["training"] = "adapt"
     return config
 
 
@@ -148,7 +135,8 @@ def add_distilled(config: dict, name: str, run: Path, rows: list[dict]) -> None:
     config["questions"][name] = {"source": {"file": str(file)}, "solution": "solution"}
     finetune = {"base": "student", "questions": name, "training": "distil"}
     config["models"][name] = {"source": {"finetune": finetune}, "format": "plain", "threads": 1}
-    config["runs"][name] = TRACED | {"distilled": name}
+    test = {"questions": ["test"], "sampling": "answer"}
+    config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
 
 
 def joined(folder: Path, plan: Plan, trace: Trace) -> pl.DataFrame:

@@ -166,18 +166,26 @@ def test_contexts_are_tried_on_the_student_beside_the_distilled_model(contexts):
     assert list(example.config["runs"]) == ["svamp", "control"]
 
 
-def test_models_go_on_from_those_of_another_world_and_the_distilled_one_is_traced(oracle, tmp_path):
-    scratch = load_plan(oracle.config_of(0, {}))
-    assert scratch.models_from("folder") == []
-    config = oracle.config_of(1, {"overlap": 0.1}, tmp_path / "rich")
+@pytest.mark.parametrize(
+    ("dials", "changed"),
+    [
+        ({}, set()),
+        ({"overlap": 0.1}, {"student"}),
+        ({"paraphrase": 0.4}, {"teacher"}),
+        ({"filler": 0.4}, {"teacher", "student"}),
+        ({"overlap": 0.1, "paraphrase": 0.4}, {"teacher", "student"}),
+    ],
+)
+def test_a_dial_trains_on_what_it_changes_and_takes_the_other_model_as_it_is(oracle, tmp_path, dials, changed):
+    config = oracle.config_of(0, dials, tmp_path / "zero")
     oracle.add_distilled(config, "distilled", tmp_path, oracle.taught(config))
     plan = load_plan(config)
-    assert plan.models_from("folder") == ["teacher_untrained", "student_untrained"]
-    assert plan.training("teacher").max_steps == oracle.ADAPT
-    assert plan.dials == Dials(overlap=0.1)
+    adapted = {name for name in oracle.BASES if plan.model_config(f"{name}_untrained")["source"]["folder"]}
+    assert adapted == changed
+    assert plan.dials == Dials(**dials)
     [trace] = plan.traces("distilled")
     assert plan.has_truth(trace)
-    assert plan.base_of(trace.rollouts.author) == "student"
+    assert trace.rollouts.author == "distilled"
 
 
 @pytest.mark.parametrize("share", [0, 0.25, 1])
@@ -246,6 +254,8 @@ def test_a_rule_is_judged_by_the_sentences_of_forms_with_a_large_effect(causal):
     assert areas["p_distilled - p_student"] == areas["both"] == 1.0
     assert areas["label Teacher"] == 0.75
     assert areas["label Teacher or Boosted"] == 1.0
+    unknown = [{"sentences": sentences.filter(pl.col("form").is_null())}]
+    assert causal.about_rule("both", unknown, forms)["area"]["mean"] is None
 
 
 # Where the students of each origin lie: lean to `first_on`, nearness to the family, nearness to `other`. The students
