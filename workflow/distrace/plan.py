@@ -575,6 +575,8 @@ class Plan:
 
     def _trace_inputs(self, trace: Trace) -> Iterator[str]:
         yield from self._labelled_inputs(trace)
+        if self.has_truth(trace):
+            yield self.oracle_parts(trace)
         if checked := self.float32_check_path(trace):
             yield checked
             yield from (in_float32 for _, in_float32 in self.float32_checked(trace).values())
@@ -585,7 +587,6 @@ class Plan:
         if self.has_truth(trace):
             yield from self.separation_parts(trace)
             yield validation_path(trace)
-            yield self.oracle_parts(trace)
         for scorer in self.scorers(trace).values():
             yield self.logprobs_parts(scorer, trace.rollouts, trace.context)
 
