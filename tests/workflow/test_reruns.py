@@ -49,7 +49,7 @@ def scored(author: str, scorers: str, parts: str = "{0,1}") -> set[str]:
 
 COUNTED, RANDOM = "main.teacher.teacher_count.0", "main.teacher.random.0"
 LABELS = paths(
-    f"provenance/main/teacher/{COUNTED}/test/answer/parts",
+    f"{{provenance,oracle}}/main/teacher/{COUNTED}/test/answer/parts",
     f"{{positions,sensitivity,validation}}/main/teacher/{COUNTED}/test/answer",
 )
 EVIDENCE = {f"evidence/main/{COUNTED}/test/answer/parts"}
