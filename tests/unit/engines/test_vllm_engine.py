@@ -147,7 +147,12 @@ def test_vllm_is_told_what_the_settings_say(stand_in, card):
     assert (told["max_model_len"], told["max_num_batched_tokens"], told["max_num_seqs"]) == (51, 64, 64)
     assert (told["dtype"], told["trust_remote_code"], told["revision"]) == ("bfloat16", True, "c0ffee")
     assert (told["enable_prefix_caching"], told["enforce_eager"], told["tensor_parallel_size"]) == (False, True, 1)
+    assert told["enable_chunked_prefill"]
+    told = load_engine(card, settings, Execution(token_budget=64), "generate").llm.options
+    assert (told["max_num_batched_tokens"], told["max_num_seqs"], told["enable_chunked_prefill"]) == (None, 64, False)
     stand_in.on_cpu = False
+    told = load_engine(card, settings, Execution(gpus=2, token_budget=64), "generate").llm.options
+    assert (told["max_num_batched_tokens"], told["enable_chunked_prefill"]) == (64, True)
     engine = load_engine(card, SETTINGS, Execution(gpus=2), "score")
     assert (engine.llm.options["tensor_parallel_size"], engine.llm.options["enforce_eager"]) == (2, False)
     assert engine.context_length == 95
@@ -197,6 +202,11 @@ def ours(smollm2) -> TransformersEngine:
 
 @pytest.fixture(scope="module")
 def engine(smollm2):
+    return load_engine(smollm2, SETTINGS, Execution(), "score")
+
+
+@pytest.fixture(scope="module")
+def writer(smollm2):
     return load_engine(smollm2, SETTINGS, Execution(), "generate")
 
 
@@ -228,27 +238,36 @@ def test_a_long_response_is_scored_in_steps(engine, ours):
 
 
 @real
-def test_real_logprobs_at_sampling_time_are_those_of_the_model(engine, ours):
+def test_real_logprobs_at_sampling_time_are_those_of_the_model(writer, engine, ours):
     _, golden = golden_requests(ours.tokenizer)
     sampling = Sampling(temperature=0.7, top_p=0.9, top_k=50)
     requests = [GenerateRequest(request.prompt, 60, seed) for seed, request in enumerate(golden[:8])]
     requests.append(GenerateRequest(golden[0].prompt, 60, 2**64 - 1))
-    found = engine.generate(requests, sampling)
+    found = writer.generate(requests, sampling)
     again = [request(asked.prompt, one.token_ids) for asked, one in zip(requests, found, strict=True)]
     assert_same(found, ours.score(again), "sampled, by transformers")
     assert_same(found, engine.score(again), "sampled, by vLLM itself")
     assert found[0].token_ids != found[-1].token_ids
-    (alone,) = engine.generate(requests[:1], sampling)
+    (alone,) = writer.generate(requests[:1], sampling)
     assert alone.token_ids == found[0].token_ids
-    assert not {token for one in found for token in one.token_ids[-1:] if one.finish_reason == "stop"} & engine.ends
+    assert not {token for one in found for token in one.token_ids[-1:] if one.finish_reason == "stop"} & writer.ends
 
 
 @real
-def test_the_likeliest_tokens_are_those_that_transformers_takes(engine, ours):
+def test_prompts_that_do_not_fit_into_one_step_are_answered_with_seeds(writer, ours):
+    _, golden = golden_requests(ours.tokenizer)
+    requests = [GenerateRequest(request.prompt[n:], 3, n) for n in range(8) for request in golden]
+    assert sum(len(one.prompt) for one in requests) > 8000
+    found = writer.generate(requests, Sampling())
+    assert [len(one.token_ids) for one in found if one.finish_reason == "length"]
+
+
+@real
+def test_the_likeliest_tokens_are_those_that_transformers_takes(writer, ours):
     _, golden = golden_requests(ours.tokenizer)
     requests = [GenerateRequest(request.prompt, 200, 0) for request in golden[:3]]
     greedy = Sampling(temperature=0)
-    for one, other in zip(engine.generate(requests, greedy), ours.generate(requests, greedy), strict=True):
+    for one, other in zip(writer.generate(requests, greedy), ours.generate(requests, greedy), strict=True):
         assert (one.token_ids, one.finish_reason) == (other.token_ids, other.finish_reason)
 
 

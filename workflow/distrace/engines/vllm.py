@@ -26,7 +26,7 @@ CPU_CACHE_GIB = 4
 
 
 def load(card: Card, settings: ModelSettings, execution: Execution, purpose: Purpose) -> Engine:
-    """Load the model of a card into vLLM, for either purpose alike.
+    """Load the model of a card into vLLM.
 
     Raises DistraceError where vLLM is missing or cannot run the model as asked.
     """
@@ -39,16 +39,21 @@ def load(card: Card, settings: ModelSettings, execution: Execution, purpose: Pur
     if execution.gpus > 0 and on_cpu:
         log.warning("%d GPUs are configured, but this vLLM is built for CPUs: running on CPU", execution.gpus)
     chunk = execution.token_budget or LOGITS_BYTES // (4 * len(tokenizer))
+    # On a CPU, vLLM 0.32 fails where it draws with a seed after it read the prompt in two steps.
+    splits = not on_cpu or purpose == "score"
     try:
-        llm = LLM(card.location, **_options(card, settings, chunk, 0 if on_cpu else execution.gpus))
+        llm = LLM(card.location, **_options(card, settings, chunk, splits, 0 if on_cpu else execution.gpus))
     except (ValueError, RuntimeError) as error:
         raise DistraceError(f"model {card.name!r}: vLLM cannot run it: {error}") from error
     context_length = settings.context_length or llm.llm_engine.model_config.max_model_len - 1
     return VllmEngine(llm, parameters, tokenizer, context_length, external.end_tokens(card, tokenizer), card.name)
 
 
-def _options(card: Card, settings: ModelSettings, chunk: int, gpus: int) -> dict[str, Any]:
-    """Return what vLLM is told beside the model's location; `chunk` is how many tokens it works on at once."""
+def _options(card: Card, settings: ModelSettings, chunk: int, splits: bool, gpus: int) -> dict[str, Any]:
+    """Return what vLLM is told beside the model's location.
+
+    `chunk` is how many tokens it works on at once, if it `splits` prompts: whole ones may be longer.
+    """
     return {
         "revision": card.revision,
         "tokenizer_revision": card.revision,
@@ -56,9 +61,9 @@ def _options(card: Card, settings: ModelSettings, chunk: int, gpus: int) -> dict
         "dtype": settings.dtype,
         # It always draws one token after those it scores.
         "max_model_len": settings.context_length and settings.context_length + 1,
-        "max_num_batched_tokens": chunk,
+        "max_num_batched_tokens": chunk if splits else None,
         "max_num_seqs": min(256, chunk),
-        "enable_chunked_prefill": True,
+        "enable_chunked_prefill": splits,
         "enable_prefix_caching": False,
         "enforce_eager": gpus == 0,
         "tensor_parallel_size": max(1, gpus),
