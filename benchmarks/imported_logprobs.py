@@ -25,7 +25,7 @@ from distrace.nodes.provenance import write_provenance
 from distrace.nodes.sentences import write_sentences
 from distrace.parts import open_parts
 from distrace.plan import Plan, RolloutSet, Trace, load_plan, model_path
-from distrace.responses import Responses
+from distrace.ready_made import Responses
 
 OWN = {"live": "computed", "imported": "recorded"}
 

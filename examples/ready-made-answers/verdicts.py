@@ -19,7 +19,7 @@ from distrace.config import response_presets
 from distrace.graders import bounded_grade
 from distrace.nodes.imported_rollouts import write_imported
 from distrace.questions import Cut, Questions, write_parts
-from distrace.responses import Responses
+from distrace.ready_made import Responses
 from distrace.settings import Grader
 
 HERE = Path(__file__).parent

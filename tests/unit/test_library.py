@@ -5,6 +5,7 @@ import math
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -151,3 +152,8 @@ def test_any_artifact_is_read_with_its_rejects(tmp_path):
         distrace.read(tmp_path / "1.arrow")
     with pytest.raises(DistraceError, match="no splitter 'words'"):
         distrace.sentences(distrace.responses(ROWS), "words")
+
+
+def test_no_module_takes_the_place_of_a_function():
+    # A module that is imported becomes an attribute of its package.
+    assert not {path.stem for path in Path(distrace.__file__).parent.iterdir()} & set(distrace._IN_LIBRARY)

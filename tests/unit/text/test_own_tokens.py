@@ -3,7 +3,7 @@
 import pytest
 
 from distrace.errors import BadRow
-from distrace.responses import Response
+from distrace.ready_made import Response
 from distrace.settings import ModelSettings
 from distrace.text.alignment import decode_generated
 from distrace.text.own_tokens import with_own_tokens

@@ -31,8 +31,7 @@ from distrace.errors import BadRow, DistraceError
 from distrace.identity import short_id
 from distrace.models import load_tokenizer, read_card
 from distrace.parts import Parts, open_parts, write_list
-from distrace.rejects import Reject
-from distrace.responses import (
+from distrace.ready_made import (
     Response,
     Responses,
     first_only,
@@ -41,6 +40,7 @@ from distrace.responses import (
     source_identity,
     source_pieces,
 )
+from distrace.rejects import Reject
 from distrace.rows import Piece, Row, numbered_rows, text_columns, text_reader
 from distrace.settings import ModelSettings
 from distrace.spool import Pieces, Spool, pieces_of

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from distrace.errors import BadRow
-from distrace.responses import Response
+from distrace.ready_made import Response
 from distrace.text.alignment import AlignmentError, Piece, align_generated, decode_generated
 from distrace.text.prompts import Format, align_own, response_pieces
 

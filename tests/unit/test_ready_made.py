@@ -16,7 +16,7 @@ from distrace.config import response_presets
 from distrace.errors import BadRow, DistraceError
 from distrace.nodes.imported_rollouts import write_imported
 from distrace.plan import load_plan
-from distrace.responses import Response, Responses, first_only, joined, response_reader, source_identity, source_pieces
+from distrace.ready_made import Response, Responses, first_only, joined, response_reader, source_identity, source_pieces
 from distrace.rows import text_reader
 
 THINK = "<think>\nOne and one.\n</think>\n\nIt is 2."
