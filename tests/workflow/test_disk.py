@@ -12,7 +12,7 @@ CANDIDATES = "teacher/train/explore"
 ROLLOUTS = [f"results/rollouts/{CANDIDATES}/{parts}" for parts in ("[0-9]*", ".[0-9]*")]
 SCORES = [f"results/logprobs/*/full/{CANDIDATES}/{parts}" for parts in ("[0-9]*", ".[0-9]*")]
 SENTENCES = [f"results/sentences/*/{CANDIDATES}/[0-9]*"]
-LABELS = {"provenance", "positions", "sensitivity", "validation", "report", "explorer"}
+LABELS = {"provenance", "oracle", "positions", "sensitivity", "validation", "report", "explorer"}
 
 
 def delete(folder: Path, *patterns: str) -> None:
