@@ -9,6 +9,7 @@ from distrace import kinds
 from distrace.artifacts import open_artifact
 from fake_server import running, save_tokenizer
 from snakemake_runs import new_folder, snakemake
+from tiny import tiny_model, tiny_tokenizer
 
 KEY = "sk-secret-123"
 LOGPROBS = "results/logprobs/teacher/full/teacher/test/answer/0.arrow"
@@ -69,7 +70,8 @@ def test_a_served_teacher_answers_and_scores_and_its_key_is_written_nowhere(serv
 
 def test_jobs_of_vllm_models_run_in_the_python_that_the_environment_names(served, monkeypatch):
     folder, _ = served
-    save_tokenizer(folder / "student")
+    for part in (tiny_tokenizer(), tiny_model()):
+        part.save_pretrained(folder / "student")
 
     def pythons() -> set[tuple[str, str]]:
         printed = snakemake(folder, "--dry-run")
