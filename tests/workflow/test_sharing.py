@@ -46,7 +46,7 @@ def test_a_second_project_with_one_teacher_more_runs_models_only_for_what_is_new
         "results/models/mine.teacher.teacher_count.0/model.json",
         "results/logprobs/student/full/other_teacher/train/explore/0.arrow",
     ]
-    printed = snakemake(second, *wanted)
+    printed = snakemake(second, "--printshellcmds", *wanted)
     assert computed(printed) == {
         "results/models/other_teacher/model.json",
         "results/rollouts/other_teacher/train/explore/0.arrow",

@@ -128,7 +128,7 @@ def test_recorded_log_probs_are_those_that_the_model_computes(copy_of_finished):
     computed = pl.read_ipc(folder / "0.arrow")
     change(copy_of_finished, lambda config: config["models"]["teacher"].update(own_logprobs="recorded"))
     printed = snakemake(copy_of_finished, str((folder / "0.arrow").relative_to(copy_of_finished)))
-    assert "1 of 1 steps" in printed
+    assert "1 of 1 done" in printed
     recorded = pl.read_ipc(folder / "0.arrow")
     assert recorded.drop("logprobs", "ranks").equals(computed.drop("logprobs", "ranks"))
     for mine, theirs in zip(recorded["logprobs"], computed["logprobs"], strict=True):
