@@ -21,7 +21,7 @@ def test_a_dry_run_says_in_a_few_lines_what_will_run_and_all_jobs_on_request(tmp
     folder = new_folder(tmp_path / "new", config)
     _, short = run(folder, "--dry-run")
     assert re.search(r"^to train: 4 models \(.*main\.teacher\.random\.0", short, re.M)
-    assert re.search(r"^to write: \d+ responses, at most [\d,]+ tokens, by teacher, ", short, re.M)
+    assert re.search(r"^to write: \d+ responses, at most [\d,]+ tokens, by main\.teacher\.random\.0, ", short, re.M)
     assert re.search(r"^to score: \d+ responses, at most [\d,]+ tokens, by ", short, re.M)
     assert re.search(r"^that is at most about \S+ \S+ on CPUs, .* of disk \(docs/disk\.md\)$", short, re.M)
     assert "    output: " not in short
