@@ -160,8 +160,17 @@ def test_a_trained_model_is_attributed_to_one_of_two_teachers_and_no_model_is_tr
     change(copy_of_finished, lambda config: config["runs"].update(which=question | {"test": test}))
     jobs = {rule for rule, _ in planned_jobs(copy_of_finished)}
     assert "attribution" in jobs
-    cheap = {"parts", "provenance", "oracle", "positions", "sensitivity", "validation", "evidence", "report", "explorer"}
-    assert jobs <= cheap | {"attribution", "distilldetect", "separation", "truth", "sentences", "logprobs", "rollouts"}
+    cheap = {"parts", "provenance", "positions", "sensitivity", "validation", "evidence", "report", "explorer"}
+    assert jobs <= cheap | {
+        "attribution",
+        "distilldetect",
+        "oracle",
+        "separation",
+        "truth",
+        "sentences",
+        "logprobs",
+        "rollouts",
+    }
     snakemake(copy_of_finished)
     numbers = json.loads((copy_of_finished / "results/report/numbers.json").read_text())
     [found] = numbers["runs"]["which"]["attribution"]
