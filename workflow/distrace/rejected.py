@@ -13,6 +13,7 @@ from pathlib import Path
 from distrace import kinds
 from distrace.artifacts import open_artifact
 from distrace.errors import DistraceError
+from distrace.pages.texts import counted
 
 _SUFFIX = ".rejects.arrow"
 _LINE = re.compile(r"^line \d+: ")
@@ -35,9 +36,9 @@ def rejected_lines(results: Path, every: bool = False) -> Iterator[str]:
         rows = open_artifact(path, kinds.REJECTS).read("source", "row", "reason").rows()
         total += len(rows)
         if rows:
-            yield f"{path.with_name(path.name.removesuffix(_SUFFIX))}: {_counted(len(rows))} rejected"
+            yield f"{path.with_name(path.name.removesuffix(_SUFFIX))}: {counted(len(rows), 'row')} rejected"
             yield from _of_artifact(rows, every)
-    yield f"{_counted(total)} rejected in all" if total else "no row was rejected"
+    yield f"{counted(total, 'row')} rejected in all" if total else "no row was rejected"
 
 
 def _of_artifact(rows: list[tuple[str, int, str]], every: bool) -> Iterator[str]:
@@ -63,10 +64,6 @@ def _plain(text: str) -> str:
 
 def _is_hidden(path: Path) -> bool:
     return any(part.startswith(".") for part in path.parts)
-
-
-def _counted(rows: int) -> str:
-    return f"{rows:,} row{'' if rows == 1 else 's'}"
 
 
 def _main() -> None:

@@ -16,6 +16,8 @@ from typing import Any
 from snakemake.logging import ColorizingTextHandler, get_event
 from snakemake_interface_logger_plugins.common import LogEvent
 
+from distrace.pages.texts import duration
+
 MOST_LISTED = 40  # jobs of a dry run
 LEAST_DONE = 0.02  # share of the work, before which nothing is said of the time left
 _HANDLER = "DefaultStreamHandler"  # Snakemake's name of the handler that writes to the terminal
@@ -71,7 +73,7 @@ class Talk:
         if self.dryrun:
             return f"{_name(told)}: {_short(str(told['reason']))}"
         left = self.seconds_left()
-        ahead = f" ({self.done} of {self.total} done, about {_duration(left)} left)" if left is not None else ""
+        ahead = f" ({self.done} of {self.total} done, about {duration(left)} left)" if left is not None else ""
         return f"{_clock()} {_name(told)}{ahead}"
 
     def seconds_left(self) -> float | None:
@@ -135,9 +137,3 @@ def _short(text: str) -> str:
 
 def _clock() -> str:
     return time.strftime("%H:%M:%S")
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

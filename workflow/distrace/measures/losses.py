@@ -8,9 +8,8 @@ the lowest difference is the one that the model learned from. Here the sign is t
 
 import polars as pl
 
-LEAST_FALL = (
-    0.1  # nats a token; one student distilled from itself fell by 0.066 (docs/results.md), pupils by 2.6 and more
-)
+# In nats a token; a student distilled from itself fell by 0.066, students of a teacher by 2.6 (docs/results.md).
+LEAST_FALL = 0.1
 
 
 def mean_losses(logprobs: pl.DataFrame, name: str) -> pl.DataFrame:

@@ -113,7 +113,7 @@ def _distilldetect_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Number
     ]
     judged, approaches = _adjusted(pairs), _adjusted(teachers)
     lowest = max(approaches, key=lambda found: found["difference"]["mean"], default=None)
-    references = _references_by_losses(losses, plan.references(run)) if len(falls) else None
+    references = _references_by_losses(falls, losses, plan.references(run)) if len(falls) else None
     left = not_excluded(judged, approaches)
     return {
         "teachers": teachers,
@@ -124,14 +124,15 @@ def _distilldetect_numbers(plan: Plan, run: str, rollouts: RolloutSet) -> Number
     }
 
 
-def _references_by_losses(losses: pl.DataFrame, learned_from: dict[str, str]) -> Numbers | None:
+def _references_by_losses(falls: pl.DataFrame, losses: pl.DataFrame, learned_from: dict[str, str]) -> Numbers | None:
     """Return how the falls of the model's losses compare with those of the students of each teacher; None without."""
     if not learned_from:
         return None
-    means = {"distilled": loss_falls(losses).mean().row(0, named=True)}
-    for number, model in enumerate(learned_from):
-        means[model] = loss_falls(losses, f"reference_{number}").mean().row(0, named=True)
-    of_model = means.pop("distilled")
+    of_model = falls.mean().row(0, named=True)
+    means = {
+        model: loss_falls(losses, f"reference_{number}").mean().row(0, named=True)
+        for number, model in enumerate(learned_from)
+    }
     pairs = [
         {"teacher": one, "other": other, "fall": of_model[one] - of_model[other]}
         | {

@@ -173,8 +173,8 @@ def _world_numbers(plan: Plan) -> Numbers | None:
 
 
 def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
-    counts = open_artifact(validation_path(trace), kinds.VALIDATION).read()
-    chosen = _at_own_thresholds(plan, trace)
+    counts = _validated(trace)
+    chosen = _at_own_thresholds(plan, trace, counts)
     others = {context: other for context, other in plan.in_contexts(trace).items() if other != trace}
     return {
         "run": trace.run,
@@ -182,7 +182,7 @@ def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
         "folder": trace.folder,
         "distilled": trace.rollouts.author,
         "questions": trace.rollouts.questions,
-        **_quality(plan, trace),
+        **_quality(plan, trace, chosen),
         "oracle": _oracle_numbers(plan, trace),
         "by_length": {
             str(length): precision_and_recall(rows)
@@ -192,20 +192,25 @@ def _validation_numbers(plan: Plan, trace: Trace) -> Numbers:
             {"alpha": alpha, "beta": beta} | precision_and_recall(rows)
             for (alpha, beta), rows in counts.group_by("alpha", "beta", maintain_order=True)
         ],
-        "contexts": {context: _quality(plan, other) for context, other in others.items()},
+        "contexts": {
+            context: _quality(plan, other, _at_own_thresholds(plan, other, _validated(other)))
+            for context, other in others.items()
+        },
     }
 
 
-def _at_own_thresholds(plan: Plan, trace: Trace) -> pl.DataFrame:
+def _validated(trace: Trace) -> pl.DataFrame:
+    return open_artifact(validation_path(trace), kinds.VALIDATION).read()
+
+
+def _at_own_thresholds(plan: Plan, trace: Trace, counts: pl.DataFrame) -> pl.DataFrame:
     run = plan.config["runs"][trace.run]
-    counts = open_artifact(validation_path(trace), kinds.VALIDATION).read()
     return counts.filter(pl.col("alpha") == run["alpha"], pl.col("beta") == run["beta"])
 
 
-def _quality(plan: Plan, trace: Trace) -> Numbers:
-    """Return how good the labels of a trace are in its context."""
-    chosen, differences = _at_own_thresholds(plan, trace), _differences(plan, trace)
-    quality = precision_and_recall(chosen)
+def _quality(plan: Plan, trace: Trace, chosen: pl.DataFrame) -> Numbers:
+    """Return how good the labels of a trace are in its context; `chosen` counts them at the run's own thresholds."""
+    differences, quality = _differences(plan, trace), precision_and_recall(chosen)
     return {
         "auc_teacher_student": roc_auc(differences["teacher"], differences["student"]),
         "sentences": {origin: len(values) for origin, values in differences.items()},

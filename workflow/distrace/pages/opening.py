@@ -5,7 +5,7 @@ from dataclasses import replace
 from math import inf
 
 from distrace.estimates import Estimate, estimate
-from distrace.pages.texts import counted
+from distrace.pages.texts import counted, duration
 from distrace.plan import Plan
 
 Job = tuple[str, Mapping[str, str]]  # the name of its rule, and its wildcards
@@ -59,8 +59,8 @@ def _responses(jobs: list[Estimate]) -> str:
 def _cost(jobs: list[Estimate]) -> str:
     on_gpus = sum(job.seconds * job.gpus for job in jobs)
     on_cpus = sum(job.seconds for job in jobs if not job.gpus)
-    hours = [f"{_duration(on_gpus)} of a GPU"] if on_gpus else []
-    hours += [f"{_duration(on_cpus)} on CPUs, one job after the other"] if on_cpus else []
+    hours = [f"{duration(on_gpus)} of a GPU"] if on_gpus else []
+    hours += [f"{duration(on_cpus)} on CPUs, one job after the other"] if on_cpus else []
     timed = [job for job in jobs if job.task]
     measured = sum(job.measured for job in timed)
     how = "by the speed of finished jobs" if measured == len(timed) else "by the sizes of models"
@@ -83,9 +83,3 @@ def _bytes(value: float) -> str:
         if value >= size:
             return f"{value / size:.1f} {name}"
     return "below 1 MB"
-
-
-def _duration(seconds: float) -> str:
-    if seconds < 90:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"

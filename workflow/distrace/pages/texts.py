@@ -47,6 +47,13 @@ def counted(number: int, thing: str) -> str:
     return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"
 
 
+def duration(seconds: float) -> str:
+    """Return "40 s", "12 min" or "1,200.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:,.1f} h"
+
+
 def listed(names: Iterable[Any]) -> Markup:
     """Return "a, b and c", each of them escaped unless it is markup."""
     *most, last = [Markup("{}").format(name) for name in names] or [Markup("none")]
