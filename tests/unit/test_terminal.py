@@ -50,6 +50,14 @@ def test_a_job_is_one_line_with_what_is_left(terminal, monkeypatch):
     assert say("Something else") == "Something else\n"
 
 
+@pytest.mark.parametrize(("in_context", "shown"), [("", "big"), ("/window-4", "big/window-4")])
+def test_a_job_is_named_without_wildcards_that_are_empty(terminal, in_context, shown):
+    logger, say = terminal
+    talk_to_terminal(logger, talk())
+    job = JOB | {"wildcards": {"author": "big", "in_context": in_context}}
+    assert say(None, LogEvent.JOB_INFO, **job).endswith(f" rollouts {shown}\n")
+
+
 def test_the_first_lines_follow_the_table_of_jobs_once(terminal):
     logger, say = terminal
     talk_to_terminal(logger, talk())

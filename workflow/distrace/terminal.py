@@ -116,7 +116,8 @@ def talk_to_terminal(logger: logging.Logger, talk: Talk) -> bool:
 
 def _name(told: Mapping[str, Any]) -> str:
     """Return the rule of a job and what its wildcards stand for."""
-    values = "/".join(str(value) for value in dict(told["wildcards"] or {}).values())
+    # The wildcard of a context is empty for the whole one, and begins with a slash for another.
+    values = "/".join(filter(None, (str(value).strip("/") for value in dict(told["wildcards"] or {}).values())))
     return f"{told['rule_name']} {values}".strip()
 
 
