@@ -56,7 +56,7 @@ def pair(finished: Path, folder: Path) -> dict[str, float]:
     """Return the seconds of another teacher with Snakemake and without it, those of nothing to do, and the jobs."""
     start, _ = timed(lambda: snakemake(finished))
     workflow, printed = timed(lambda: snakemake(with_other_teacher(finished, folder / "workflow")))
-    commands = re.findall(r"^Shell command: (.*)$", printed, re.MULTILINE)
+    commands = re.findall(r"^Shell command: (?!None$)(.*)$", printed, re.MULTILINE)  # of `all` there is none
     copy = with_other_teacher(finished, folder / "plain")
     plain, _ = timed(lambda: run_plainly(commands, copy))
     one = {"jobs": len(commands), "workflow": round(workflow, 1), "plain": round(plain, 1), "start": round(start, 1)}

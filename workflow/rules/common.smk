@@ -4,6 +4,7 @@ import shlex
 import sys
 from dataclasses import asdict
 from functools import cache
+from inspect import isfunction, signature
 from itertools import chain
 from math import inf
 from os import environ

@@ -9,7 +9,7 @@ import pytest
 import results
 from builders import write, write_grades, write_parts, write_questions, write_rollouts
 from distrace import kinds
-from distrace.artifacts import write_with_rejects
+from distrace.artifacts import open_artifact, write_with_rejects
 from distrace.nodes.report import write_report
 from distrace.pages.evaluation import accuracy, strategy_numbers, trained_by_strategy
 from distrace.plan import Plan, RolloutSet, load_plan, ranking_path, selection_path, training_path
@@ -113,6 +113,20 @@ def test_without_a_judged_answer_nothing_is_said(plan):
     assert (found["mean"], found["n"], found["standard_error"], found["majority"]) == (None, 0, None, None)
     assert (found["pass_at"], found["not_judged"]) == ({}, 6)
     assert found["tokens"]["mean"] == 3
+
+
+def test_verdicts_of_the_file_that_answers_came_from_are_held_against_those_of_the_grader(plan):
+    rollouts, config = RolloutSet("teacher", "test", "answer"), config_of()
+    assert accuracy(plan, rollouts)["as_source_says"] is None
+    config["sampling"]["answer"] = {"responses_of": {"teacher": {"file": "saved.jsonl", "correct": "verdict"}}}
+    path = Path(f"results/rollouts/{rollouts.folder}/0.arrow")
+    written = open_artifact(path).read()  # graded here: all six are right
+    write(
+        path, kinds.ROLLOUTS, written.with_columns(source_correct=pl.Series([True, True, True, False, None, True])), {}
+    )
+    write_parts(path.parent)
+    found = accuracy(load_plan(config), rollouts)["as_source_says"]
+    assert (found["mean"], found["n"]) == (pytest.approx(4 / 5), 5)
 
 
 def test_tokens_that_are_not_known_have_no_length(plan):

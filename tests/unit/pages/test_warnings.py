@@ -58,6 +58,15 @@ def test_each_model_that_is_cut_off_often_is_named(plan, numbers):
     assert warning_text(warning).startswith("6.2 % of the 4 responses of teacher on test end at max_tokens")
 
 
+def test_verdicts_that_are_often_others_than_those_of_the_file_are_warned_of(plan, numbers):
+    accuracy = numbers["runs"]["main"]["accuracy"]["test"]
+    accuracy["student"]["as_source_says"] = {"mean": 0.99, "low": 0.9, "high": 1, "n": 100}
+    accuracy["teacher"]["as_source_says"] = {"mean": 0.95, "low": 0.9, "high": 1, "n": 200}
+    [warning] = warnings_of(plan, numbers)
+    assert (warning["kind"], warning["model"], warning["value"]) == ("verdicts", "teacher", pytest.approx(0.05))
+    assert warning_text(warning).startswith("5.0 % of the 200 answers of teacher on test are judged otherwise here")
+
+
 def test_a_label_that_nearly_all_sentences_have_is_warned_of_and_linked(plan, numbers):
     [trace] = numbers["runs"]["main"]["traces"]
     trace["labels"]["Shared"] = {"mean": 0.96, "low": 0.9, "high": 1, "n": 100}

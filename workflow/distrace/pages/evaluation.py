@@ -57,20 +57,35 @@ def accuracy(plan: Plan, rollouts: RolloutSet) -> Numbers:
             str(k): plain(proportion(pass_at(k, right, judged))) for k in numbers_of_samples(int(judged.max(initial=0)))
         },
         "majority": plain(proportion(by_question["majority"].to_numpy())),
+        "as_source_says": plain(proportion(_as_source_says(answers))),
         "tokens": _length(answers, "tokens"),
         "characters": _length(answers, "characters"),
     }
 
 
+def _as_source_says(answers: pl.DataFrame) -> NDArray[np.float64]:
+    """Return for each answer with two verdicts, here and in the file that it came from, whether they agree."""
+    if "source_correct" not in answers.columns:
+        return np.array([])
+    judged = answers.drop_nulls(["correct", "source_correct"])
+    return (judged["correct"] == judged["source_correct"]).cast(pl.Float64).to_numpy()
+
+
 def _answers(plan: Plan, rollouts: RolloutSet) -> pl.DataFrame:
-    """Return the graded answers of a set with their lengths; texts and tokens are in memory one part at a time."""
+    """Return the graded answers of a set with their lengths; texts and tokens are in memory one part at a time.
+
+    Those from a file that says which are right have that as `source_correct`.
+    """
+    imported = plan.responses(rollouts.author, rollouts.sampling) if plan.is_imported(rollouts) else None
+    given = ["source_correct"] if imported and imported["correct"] else []
     graded = open_parts(plan.rollouts_parts("grades", rollouts), kinds.GRADES)
     written = open_parts(plan.rollouts_parts("rollouts", rollouts), kinds.ROLLOUTS)
     parts = []
     for grades, responses in zip(graded, written, strict=True):
-        lengths = responses.read("rollout_id", "text", "token_ids", "finish_reason").select(
+        lengths = responses.read("rollout_id", "text", "token_ids", "finish_reason", *given).select(
             "rollout_id",
             "finish_reason",
+            *given,
             pl.col("text").str.len_chars().alias("characters"),
             pl.col("token_ids").list.len().alias("tokens"),
         )

@@ -21,6 +21,7 @@ MOST_OF_ONE_LABEL = 0.95
 MOST_CUT_OFF = 0.05
 MOST_FLIPPED = 0.01
 MOST_REJECTED = 0.01
+MOST_JUDGED_OTHERWISE = 0.01
 LIMITS = (
     f"fewer than {LEAST_QUESTIONS} questions",
     f"one label above {100 * MOST_OF_ONE_LABEL:g} %",
@@ -28,6 +29,7 @@ LIMITS = (
     f"more than {100 * MOST_FLIPPED:g} % of labels that flip in float32, or a number format that was not compared",
     "teacher and student of one family",
     f"more than {100 * MOST_REJECTED:g} % of rows rejected",
+    f"more than {100 * MOST_JUDGED_OTHERWISE:g} % of answers judged otherwise than in the file that they came from",
 )
 
 
@@ -36,7 +38,14 @@ def warnings_of(plan: Plan, numbers: Numbers) -> list[Numbers]:
     found: list[Numbers] = []
     for name, run in numbers["runs"].items():
         about: Iterator[Numbers]
-        for about in (_questions(run), _cut_off(run), _families(plan, name), _labels(run), _formats(plan, name, run)):
+        for about in (
+            _questions(run),
+            _cut_off(run),
+            _verdicts(run),
+            _families(plan, name),
+            _labels(run),
+            _formats(plan, name, run),
+        ):
             found += [{"run": name} | warning for warning in about]
     return found + list(_rejects(numbers["accounting"]))
 
@@ -54,6 +63,15 @@ def _cut_off(run: Numbers) -> Iterator[Numbers]:
             if (value["cut_off"] or 0) > MOST_CUT_OFF:
                 about = {"questions": questions, "model": model, "responses": value["responses"]}
                 yield {"kind": "cut_off"} | about | {"value": value["cut_off"], "limit": MOST_CUT_OFF}
+
+
+def _verdicts(run: Numbers) -> Iterator[Numbers]:
+    for questions, models in run["accuracy"].items():
+        for model, value in models.items():
+            both = value["as_source_says"]
+            if both and both["mean"] < 1 - MOST_JUDGED_OTHERWISE:
+                about = {"questions": questions, "model": model, "answers": both["n"]}
+                yield {"kind": "verdicts"} | about | {"value": 1 - both["mean"], "limit": MOST_JUDGED_OTHERWISE}
 
 
 def _labels(run: Numbers) -> Iterator[Numbers]:
@@ -143,6 +161,11 @@ _TEXTS: dict[str, Any] = {
     "cut_off": lambda w: _text(
         "{} of the {} of {} on {} end at max_tokens (more than {}): what they would have gone on to say is missing.",
         *(percent(w["value"]), counted(w["responses"], "response"), w["model"], w["questions"], percent(w["limit"])),
+    ),
+    "verdicts": lambda w: _text(
+        "{} of the {} of {} on {} are judged otherwise here than in the file that they came from (more than {}): one "
+        "of the two graders misreads them.",
+        *(percent(w["value"]), counted(w["answers"], "answer"), w["model"], w["questions"], percent(w["limit"])),
     ),
     "one_label": lambda w: _text(
         "{} of the {} of {} are labelled {} (more than {}): thresholds that separate nothing, or models too alike.",
