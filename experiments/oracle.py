@@ -18,7 +18,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 import yaml
-from seeds import ROOT, print_results, run_seed
+from seeds import BASES, ROOT, print_results, run_seed, turn
 
 from distrace import kinds
 from distrace.measures.labels import LABELS, Thresholds
@@ -26,7 +26,7 @@ from distrace.measures.validation import oracle_agreement
 from distrace.pages.figures import COLOURS, as_svg
 from distrace.parts import open_parts
 from distrace.plan import Plan, Trace, load_plan, model_path
-from distrace.world import DIALS, Dials, questions, turned
+from distrace.world import DIALS, questions
 
 # What is turned, one thing at a time, and its values beside zero; `partial` is the share of the answers learned that
 # the student's grammar writes.
@@ -39,10 +39,6 @@ TRAINING = {
     "student_from_scratch": {"max_steps": 1000},
     "distil": {"epochs": 6},
 }
-# Where a dial changes a corpus, its model goes on from that of the seed with all dials at zero: it can copy already.
-ADAPT = {"max_steps": 400, "batch_size": 16, "micro_batch_size": 16, "learning_rate": 3.0e-3, "max_length": 256}
-WARMUP = {"warmup": 0.05}
-BASES = ("teacher", "student")  # in the order of their corpora
 MENDS = ("teacher", "student", "either", "both", "content")
 T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
 
@@ -102,14 +98,7 @@ def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
         config["questions"][name]["source"]["world"] |= {"count": count}
     for name, changes in TRAINING.items():
         config["training"][name] |= changes
-    config["training"]["adapt"] = ADAPT | WARMUP
-    config["sampling"]["answer"]["max_tokens"] = 200  # fillers make answers longer
-    for style in BASES:
-        config["questions"][f"{style}_corpus"]["source"]["world"] |= dials
-        if turned(style, Dials(**dials)):
-            weights = zero / "results" / "models" / style / "weights"
-            config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
-            config["models"][style]["source"]["finetune"]["training"] = "adapt"
+    turn(config, dials, zero)
     return config
 
 
@@ -127,6 +116,13 @@ def taught(config: dict, own: float = 0.0) -> list[dict]:
 
 def add_distilled(config: dict, name: str, run: Path, rows: list[dict]) -> None:
     """Add a model trained from the student on solved questions, and a run that traces it, in place."""
+    add_trained(config, name, run, rows)
+    test = {"questions": ["test"], "sampling": "answer"}
+    config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
+
+
+def add_trained(config: dict, name: str, run: Path, rows: list[dict]) -> None:
+    """Add a model trained from the student on solved questions, which go to a file in folder `run`, in place."""
     run.mkdir(parents=True, exist_ok=True)
     file = run / f"{name}.jsonl"
     text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -135,8 +131,6 @@ def add_distilled(config: dict, name: str, run: Path, rows: list[dict]) -> None:
     config["questions"][name] = {"source": {"file": str(file)}, "solution": "solution"}
     finetune = {"base": "student", "questions": name, "training": "distil"}
     config["models"][name] = {"source": {"finetune": finetune}, "format": "plain", "threads": 1}
-    test = {"questions": ["test"], "sampling": "answer"}
-    config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
 
 
 def joined(folder: Path, plan: Plan, trace: Trace) -> pl.DataFrame:

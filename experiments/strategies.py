@@ -1,7 +1,7 @@
 """Compare all selection scores in the world, over several seeds: worlds, models and samples all differ.
 
     python experiments/strategies.py --folder FOLDER [--seeds 0 1 2 3 4] [--scores grape ..] [--runs every]
-        [--questions 1000] [--test-questions 300]
+        [--questions 1000] [--test-questions 300] [--dials filler=0.4 overlap=0.3]
 
 docs/experiments.md says what it compares and how to read it.
 """
@@ -9,20 +9,21 @@ docs/experiments.md says what it compares and how to read it.
 import argparse
 import json
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 import yaml
-from seeds import ROOT, print_results, run_seed
+from seeds import BASES, ROOT, print_results, run_seed, turn
 
 from distrace import kinds
-from distrace.measures.comparisons import interval, p_value, resampled_means
+from distrace.measures.comparisons import interval, p_value, questions_needed, resampled_means
 from distrace.measures.scores import SCORES
 from distrace.measures.statistics import holm
 from distrace.parts import open_parts
-from distrace.plan import Plan
+from distrace.plan import Plan, model_path
+from distrace.world import DIALS
 
 BASELINE = "random"
 LEADER = "teacher_count"
@@ -42,11 +43,15 @@ def main() -> None:
     plans = {}
     for seed in options.seeds:
         config = config_of(seed, scores, options.questions, options.test_questions, options.runs)
-        folder = options.folder / f"seed-{seed}"
+        if dials := dict(options.dials):
+            zero = options.folder.resolve() / f"seed-{seed}-models"
+            run_seed(zero, config, options.cores, list(map(model_path, BASES)))
+            turn(config, dials, zero)
+        folder = folder_of(options.folder, seed, dials)
         plans[folder] = run_seed(folder, config, options.cores)
     found = pl.concat([graded(folder, plan) for folder, plan in plans.items()])
     rows = [row for (run,), table in found.group_by("run", maintain_order=True) for row in compared(run, table)]
-    about = {name: getattr(options, name) for name in ("seeds", "questions", "test_questions")}
+    about = {name: getattr(options, name) for name in ("seeds", "questions", "test_questions", "dials")}
     print_results(rows, table=[as_text(row) for row in rows], **about)
 
 
@@ -58,8 +63,22 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), help="both, by default")
     parser.add_argument("--questions", type=int, default=1000, help="to train on")
     parser.add_argument("--test-questions", type=int, default=300)
+    parser.add_argument("--dials", nargs="+", type=dial, default=[], metavar="DIAL=VALUE", help="none, by default")
     parser.add_argument("--cores", default="all")
     return parser.parse_args()
+
+
+def dial(text: str) -> tuple[str, float]:
+    """Return name and value of a dial of the world, written as `filler=0.4`."""
+    name, _, value = text.partition("=")
+    if name not in DIALS:
+        raise argparse.ArgumentTypeError(f"{name!r} is no dial of the world: {', '.join(DIALS)}")
+    return name, float(value)
+
+
+def folder_of(folder: Path, seed: int, dials: Mapping[str, float]) -> Path:
+    """Return where the run of a seed goes."""
+    return folder / "-".join([*(f"{dial}-{value}" for dial, value in dials.items()), f"seed-{seed}"])
 
 
 def config_of(seed: int, scores: list[str], questions: int, test_questions: int, runs: Sequence[str] = RUNS) -> dict:
@@ -126,6 +145,8 @@ def compared(run: str, found: pl.DataFrame) -> list[dict]:
             row |= _columns(f"above_{name}", *above)
             row[f"seeds_above_{name}"] = None if above[0] is None else int((above[0].mean(1) > 0).sum())
             row[f"p_{name}"] = p_values.get(_pair(model, others.get(name, model)))
+        random = others.get("random")
+        row["questions_needed"] = questions_needed(_above(of, model, random)[0].ravel()) if random else None
         rows.append(row)
     return rows
 
@@ -167,7 +188,7 @@ def as_text(row: dict) -> dict:
         mean, low, high = (row[key] for key in (name, f"{name}_low", f"{name}_high"))
         shown[name] = "" if mean is None else f"{100 * mean:.1f}"
         shown[name] += "" if low is None else f" ({100 * low:.1f} to {100 * high:.1f})"
-    return shown
+    return shown | {"questions_needed": row["questions_needed"]}
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The scripts of `experiments/`: what they ask of the workflow, and what they make of its results."""
 
+import argparse
 import random
 import sys
 from importlib import import_module
@@ -28,6 +29,11 @@ def script(name: str):
 @pytest.fixture(scope="module")
 def strategies():
     return script("strategies")
+
+
+@pytest.fixture(scope="module")
+def quintiles():
+    return script("quintiles")
 
 
 @pytest.fixture(scope="module")
@@ -100,6 +106,42 @@ def test_each_score_is_a_strategy_beside_its_twin_and_a_run_can_be_left_out(stra
     assert plan.config["runs"]["same_tokens"]["equal"] == "tokens"
     assert plan.config["questions"]["test"]["source"]["world"]["count"] == 10
     assert list(load_plan(strategies.config_of(3, ["random"], 20, 10, ["every"])).config["runs"]) == ["every"]
+
+
+def test_with_dials_the_models_of_a_world_go_on_in_a_folder_of_its_own(strategies, tmp_path):
+    config, dials = strategies.config_of(3, ["random"], 20, 10, ["every"]), dict([strategies.dial("overlap=0.3")])
+    strategies.turn(config, dials, tmp_path / "zero")
+    plan = load_plan(config)
+    assert plan.dials == Dials(overlap=0.3)
+    assert plan.model_config("student_untrained")["source"]["folder"].startswith(str(tmp_path / "zero"))
+    assert plan.model_config("teacher_untrained")["source"]["fresh"]
+    assert strategies.folder_of(tmp_path, 3, dials) == tmp_path / "overlap-0.3-seed-3"
+    assert strategies.folder_of(tmp_path, 3, {}) == tmp_path / "seed-3"
+    with pytest.raises(argparse.ArgumentTypeError, match="no dial of the world: overlap"):
+        strategies.dial("overlaps=0.3")
+
+
+def test_quintiles_go_from_what_a_score_would_take_last_to_what_it_takes_first(quintiles):
+    candidates = pl.DataFrame({"rollout_id": [f"{n:02}" for n in range(12)], "longest": [*range(11), None]})
+    groups = quintiles.quintiles(candidates.with_columns(shortest="longest"), "longest")
+    assert [group["longest"].to_list() for group in groups] == [[0, 1], [2, 3], [4, 5, 6], [7, 8], [9, 10]]
+    groups = quintiles.quintiles(candidates.with_columns(shortest="longest"), "shortest")
+    assert [group["shortest"].to_list() for group in groups][0] == [10, 9]
+
+
+def test_the_worth_of_a_score_is_the_rank_correlation_of_quintile_and_accuracy(quintiles):
+    right = {0: [0.1, 0.2, 0.3, 0.4, 0.5], 1: [0.1, 0.2, 0.3, 0.5, 0.4]}
+    rows = [
+        {"score": "longest", "seed": seed, "quintile": number, "tokens": 10 * number, "accuracy": accuracy}
+        for seed, accuracies in right.items()
+        for number, accuracy in enumerate(accuracies, start=1)
+    ]
+    found = quintiles.about_score("longest", rows)
+    assert found["correlation"]["mean"] == pytest.approx((1 + 0.9) / 2)
+    assert (found["accuracy 1"]["mean"], found["tokens 5"], found["seeds"]) == (0.1, 50, 2)
+    alike = quintiles.about_score("longest", [row | {"accuracy": 0.5} for row in rows])
+    assert alike["correlation"]["mean"] is None
+    assert quintiles.as_text(alike)["correlation"] == "-"
 
 
 PROBABLE, NOT, BETWEEN = 0.9, 0.1, 0.5
