@@ -36,6 +36,7 @@ from distrace.rejects import Reject
 Rows: TypeAlias = "pl.DataFrame | pa.Table | Iterable[Mapping[str, Any]]"
 
 FORMAT_VERSION = 1
+_NO_REJECTS = pl.DataFrame(kinds.REJECTS.schema.empty_table())
 COMPRESSION_LEVEL = 6  # of zstd; docs/disk.md says what other levels give
 
 
@@ -169,11 +170,12 @@ def read_rejects(path: Path, *columns: str) -> pl.DataFrame:
     """
     rejects = rejects_path(path)
     if rejects.is_file():
-        return open_artifact(rejects, kinds.REJECTS).read(*columns)
+        opened = open_artifact(rejects, kinds.REJECTS)
+        return opened.read(*columns) if opened.rows else _NO_REJECTS.select(columns or pl.all())
     kind = kinds.KINDS.get(open_artifact(path).kind)
     if kind and kind.has_rejects:
         raise DistraceError(f"{rejects}: gone, so that nobody can count them; delete {path} and run again")
-    return pl.DataFrame(kinds.REJECTS.schema.empty_table()).select(columns or pl.all())
+    return _NO_REJECTS.select(columns or pl.all())
 
 
 def reasons_of(path: Path) -> dict[str, int]:

@@ -93,7 +93,8 @@ def text_columns(piece: bytes, columns: list[str]) -> pa.Table | None:
 
     None if it is not so, or cannot be said for certain: then `numbered_rows` says what the lines hold.
     """
-    if len(piece) >= 2**30 or not _has_an_object_a_line(piece) or not _is_utf8(piece):
+    lines = _lines_in_braces(piece)
+    if len(piece) >= 2**30 or not lines or not _is_utf8(piece):
         return None
     schema = pa.schema([(column, pa.string()) for column in columns])
     try:
@@ -105,18 +106,17 @@ def text_columns(piece: bytes, columns: list[str]) -> pa.Table | None:
     except pa.ArrowInvalid:
         return None
     # Objects end and begin at the ends of lines: as many as lines are one in each.
-    if table.num_rows != piece.count(b"\n") or any(column.null_count for column in table.columns):
+    if table.num_rows != lines or any(column.null_count for column in table.columns):
         return None
     return table.select(columns).combine_chunks()
 
 
-def _has_an_object_a_line(piece: bytes) -> bool:
-    """Return whether each line begins with a brace and ends with one, so that no object goes on in the next line."""
+def _lines_in_braces(piece: bytes) -> int:
+    """Return how many lines there are if each begins and ends with a brace: no object goes on in the next; else 0."""
     content = np.frombuffer(piece, np.uint8)
-    [breaks] = np.nonzero(content == ord("\n"))
-    begins = content[np.append(0, breaks[:-1] + 1)]
-    ends = content[breaks - 1]
-    return bool(np.all(begins == ord("{")) and np.all(ends == ord("}")))
+    breaks = np.flatnonzero(content == ord("\n"))
+    begins, ends = content[np.append(0, breaks[:-1] + 1)], content[breaks - 1]
+    return len(breaks) if np.all(begins == ord("{")) and np.all(ends == ord("}")) else 0
 
 
 def _is_utf8(piece: bytes) -> bool:
@@ -208,7 +208,8 @@ def _object(value: object) -> Row | BadRow:
 
 def _line_pieces(path: Path, compression: str | None) -> Iterator[bytes]:
     """Yield whole lines, some BYTES_AT_ONCE of them; each piece ends in a line break."""
-    with io.BufferedReader(pa.input_stream(str(path), compression=compression)) as source:
+    unpacked = compression and pa.input_stream(str(path), compression=compression)
+    with io.BufferedReader(unpacked) if unpacked else path.open("rb") as source:
         while piece := source.read(BYTES_AT_ONCE):
             if not piece.endswith(b"\n"):
                 piece += source.readline()

@@ -22,6 +22,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 import numpy as np
+import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -99,12 +100,13 @@ def write_imported(
     not decode to its text in the format of the author's `model_settings`. Raises DistraceError if no row has a question
     of the set, or if tokens are imported without `model` and `model_settings`.
     """
-    asked = open_parts(questions, kinds.QUESTIONS)
-    places = {
-        question: (question_id, number)
-        for number, part in enumerate(asked)
-        for question_id, question in part.read("question_id", "question").iter_rows()
-    }
+    listed = open_parts(questions, kinds.QUESTIONS)
+    asked: list[tuple[Artifact, pl.Series]] = []  # each part with its question ids
+    places: Places = {}
+    for number, part in enumerate(listed):
+        table = part.read("question_id", "question")
+        places |= {question: (question_id, number) for question_id, question in table.iter_rows()}
+        asked.append((part, table["question_id"]))
     own = _own_tokens(author, settings, model, model_settings)
     out.parent.mkdir(parents=True, exist_ok=True)
     with (
@@ -115,14 +117,15 @@ def write_imported(
         described = beside.submit(_described, author, settings, model, model_settings)
         strays, answered = _lay_out(settings, own, places, spool, Path(folder), threads)
         if not answered:
-            raise DistraceError(_why_none(settings, strays, asked))
+            raise DistraceError(_why_none(settings, strays, listed))
 
-        def write_part(number: int, part: Artifact) -> Path:
-            path, first = out.with_name(part.path.name), strays if number == 0 else []
-            _write_part(author, part, spool.take(number), first, described.result(), path)
+        def write_part(number: int) -> Path:
+            (part, wanted), first = asked[number], strays if number == 0 else []
+            path, identity = out.with_name(part.path.name), described.result() | {"questions": part.fingerprint}
+            _write_part(author, wanted, spool.take(number), first, identity, path)
             return path
 
-        parts = list(_in_order(enumerate(asked), lambda pair: write_part(*pair), threads))
+        parts = list(_in_order(range(len(asked)), write_part, threads))
     write_list(parts, out)
 
 
@@ -258,23 +261,21 @@ def _why_none(settings: Responses, rejects: list[Reject], asked: Parts) -> str:
 
 def _write_part(
     author: str,
-    asked: Artifact,
+    wanted: pl.Series,
     responses: pa.Table,
     strays: list[Reject],
     identity: dict[str, Any],
     out: Path,
 ) -> None:
-    """Write the responses to a part of the questions, with the `strays` of the source and the questions without any."""
+    """Write the responses to the questions `wanted`, with the `strays` of the source and the questions without any."""
     rollouts = _rollouts(author, responses)
     answered = set(responses["question_id"].unique().to_pylist())
-    wanted = asked.read("question_id")["question_id"]
     rejects = strays + [
         Reject(question_id, row, "no response to this question in the file")
         for row, question_id in enumerate(wanted)
         if question_id not in answered
     ]
     log.info("%s: %d responses to %d of %d questions", out, len(rollouts), len(answered), len(wanted))
-    identity = identity | {"questions": asked.fingerprint}
     write_with_rejects(
         out, kinds.ROLLOUTS, rollouts, rejects, identity, len(rollouts) + len(rejects), COMPRESSION_LEVEL
     )
