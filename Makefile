@@ -4,7 +4,7 @@ CORES ?= all
 BIN := .venv/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run test test-cluster test-gpu test-vllm fuzz lint format lock clean
+.PHONY: run test test-cluster test-gpu test-vllm fuzz kills lint format lock clean
 
 run: .venv/installed
 	snakemake --cores $(CORES)
@@ -27,6 +27,10 @@ test-vllm: .venv-vllm/installed
 # An hour of random and damaged input (docs/faults.md).
 fuzz: .venv/installed
 	python tests/helpers/fuzzing.py --minutes 60
+
+# Thirty random kills, and only ever the same command again (docs/faults.md).
+kills: .venv/installed
+	PYTHONPATH=workflow python tests/helpers/killing.py --folder $$(mktemp -d)
 
 lint: .venv/installed
 	ruff check .
