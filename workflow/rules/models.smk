@@ -61,8 +61,6 @@ rule finetune:
         "logs/models/{model}.log",
     wildcard_constraints:
         model=names([*plan.models_from("finetune"), *plan.distilled]),
-    # Most waits for trainings, and what does not fills the cores beside them.
-    priority: 1
     conda:
         "../../envs/distrace.yaml"
     threads: of_model("model", "threads")
