@@ -36,7 +36,6 @@ from distrace.rejects import Reject
 Rows: TypeAlias = "pl.DataFrame | pa.Table | Iterable[Mapping[str, Any]]"
 
 FORMAT_VERSION = 1
-_NO_REJECTS = pl.DataFrame(kinds.REJECTS.schema.empty_table())
 COMPRESSION_LEVEL = 6  # of zstd; docs/disk.md says what other levels give
 
 
@@ -170,16 +169,18 @@ def read_rejects(path: Path, *columns: str) -> pl.DataFrame:
     """
     rejects = rejects_path(path)
     if rejects.is_file():
-        opened = open_artifact(rejects, kinds.REJECTS)
-        return opened.read(*columns) if opened.rows else _NO_REJECTS.select(columns or pl.all())
+        return open_artifact(rejects, kinds.REJECTS).read(*columns)
     kind = kinds.KINDS.get(open_artifact(path).kind)
     if kind and kind.has_rejects:
         raise DistraceError(f"{rejects}: gone, so that nobody can count them; delete {path} and run again")
-    return _NO_REJECTS.select(columns or pl.all())
+    return pl.DataFrame(kinds.REJECTS.schema.empty_table()).select(columns or pl.all())
 
 
 def reasons_of(path: Path) -> dict[str, int]:
     """Return how often each reason is given in the rejects of the artifact at `path`; raises as `read_rejects` does."""
+    rejects = rejects_path(path)
+    if rejects.is_file() and not open_artifact(rejects, kinds.REJECTS).rows:
+        return {}  # as of most artifacts: nothing is read
     return dict(Counter(read_rejects(path, "reason")["reason"]))
 
 
