@@ -19,6 +19,8 @@ from oracle import ZERO, add_distilled, config_of, copied, joined, mean_of, meas
 from seeds import print_results, run_seed
 
 from distrace import kinds
+from distrace.measures.labels import RULES as LABEL_RULES
+from distrace.measures.labels import Thresholds, label_of
 from distrace.measures.statistics import roc_auc
 from distrace.parts import open_parts
 from distrace.plan import RolloutSet, load_plan
@@ -32,9 +34,15 @@ MODELS = {FULL: (), CONTROL: ()} | {
     f"without_{forms[0]}": forms
     for forms in (("plan", "step", "check"), ("aim", "apply", "sure"), ("easy", "turn", "done"), ("glance",))
 }
+THRESHOLDS = {"alpha": 0.05, "beta": 0.1}
 CAUSED = 0.5  # from this effect on, a form counts as the teacher's
 MEANT = {form: name for name, forms in PARAPHRASES.items() for form in (name, *forms)}
-RULES = ("p_teacher - p_student", "p_distilled - p_student", "both", "label Teacher", "label Teacher or Boosted")
+RULES = (
+    "p_teacher - p_student",
+    "p_distilled - p_student",
+    "both",
+    *(f"{labels}, rule {rule}" for rule in LABEL_RULES for labels in ("Teacher", "Teacher or Boosted")),
+)
 
 
 def main() -> None:
@@ -144,9 +152,11 @@ def scored(sentences: pl.DataFrame, rule: str) -> np.ndarray:
         "p_teacher - p_student": by_teacher,
         "p_distilled - p_student": raised,
         "both": pl.min_horizontal(by_teacher, raised),
-        "label Teacher": (pl.col("label") == "Teacher").cast(pl.Float64),
-        "label Teacher or Boosted": pl.col("label").is_in(["Teacher", "Boosted"]).cast(pl.Float64),
     }
+    for name in LABEL_RULES:
+        label = label_of(Thresholds(**THRESHOLDS, rule=name))
+        scores[f"Teacher, rule {name}"] = (label == "Teacher").cast(pl.Float64)
+        scores[f"Teacher or Boosted, rule {name}"] = label.is_in(["Teacher", "Boosted"]).cast(pl.Float64)
     return sentences.select(scores[rule]).to_series().to_numpy()
 
 

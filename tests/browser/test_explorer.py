@@ -1,5 +1,6 @@
 """The explorer, used by mouse and by keyboard."""
 
+import copy
 import csv
 import json
 from pathlib import Path
@@ -7,8 +8,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+import results
 from distrace import kinds
 from distrace.measures.labels import LABELS, Thresholds, label_of
+from distrace.nodes.explorer import write_explorer
 from distrace.parts import open_parts
 
 AXE = Path(__file__).with_name("axe.min.js")
@@ -61,6 +64,22 @@ def test_the_thresholds_give_every_sentence_the_label_of_the_provenance_rule(pag
     assert {(row["rollout_id"], row["sentence"]): (row["label"], row["label_of_run"]) for row in found} == wanted
     changed = expected.filter(pl.col("moved") != pl.col("label"))
     assert page.inner_text("#changed").startswith(f"{len(changed)} of {len(expected)} labels changed")
+
+
+def test_a_run_labelled_by_the_rule_raised_is_labelled_so_here(page, study, tmp_path, monkeypatch):
+    folder, plan = study
+    config = copy.deepcopy(results.CONFIG)
+    config["runs"]["main"]["label_rule"] = "raised"
+    monkeypatch.chdir(folder)
+    write_explorer(config, tmp_path)
+    page.goto((tmp_path / "explorer.html").as_uri())
+    found = list(csv.DictReader(exported(page, "csv").splitlines(keepends=True)))
+    expected = labelled(plan, folder).with_columns(label_of(Thresholds(0.05, 0.1, "raised")).alias("moved"))
+    wanted = {(r["rollout_id"], str(r["sentence"])): r["moved"] for r in expected.iter_rows(named=True)}
+    assert {(row["rollout_id"], row["sentence"]): row["label"] for row in found} == wanted
+    go(page, response="d11", sentence="3")
+    page.wait_for_selector("#panel-body table")
+    assert "distilled − student" in page.inner_text("#panel-body")
 
 
 def test_an_export_holds_the_artifact_to_the_last_digit_and_its_fingerprint(page, study):

@@ -9,7 +9,7 @@ import yaml
 
 from builders import write, write_grades, write_lines, write_parts, write_probabilities, write_questions, write_rollouts
 from distrace import kinds
-from distrace.measures.labels import Thresholds
+from distrace.measures.labels import Thresholds, thresholds_of
 from distrace.nodes.evidence import write_evidence
 from distrace.nodes.float32_check import write_float32_check
 from distrace.nodes.positions import write_positions
@@ -113,7 +113,7 @@ def write_analyses(plan: Plan, trace: Trace) -> None:
         paths = Path(positions_by_question_path(other)), Path(positions_path(other))
         write_positions(rollouts, cut, Path(plan.trace_parts(other)), graded, *paths)
     scored = [Path(plan.logprobs_parts(scorer, trace.rollouts)) for scorer in plan.scorers(trace).values()]
-    thresholds = Thresholds(plan.config["runs"][trace.run]["alpha"], plan.config["runs"][trace.run]["beta"])
+    thresholds = thresholds_of(plan.config["runs"][trace.run])
     splitter = plan.config["splitter"]
     write_sensitivity(rollouts, labelled, *scored, splitter, thresholds, Path(sensitivity_path(trace)))
 

@@ -126,7 +126,7 @@ def test_quintiles_go_from_what_a_score_would_take_last_to_what_it_takes_first(q
     groups = quintiles.quintiles(candidates.with_columns(shortest="longest"), "longest")
     assert [group["longest"].to_list() for group in groups] == [[0, 1], [2, 3], [4, 5, 6], [7, 8], [9, 10]]
     groups = quintiles.quintiles(candidates.with_columns(shortest="longest"), "shortest")
-    assert [group["shortest"].to_list() for group in groups][0] == [10, 9]
+    assert next(iter(groups))["shortest"].to_list() == [10, 9]
 
 
 def test_the_worth_of_a_score_is_the_rank_correlation_of_quintile_and_accuracy(quintiles):

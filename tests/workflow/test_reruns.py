@@ -110,7 +110,10 @@ CHANGES = {
         lambda c: c["training"]["distil"].update(accelerate="one.yaml", report_to=["mlflow"], keep_checkpoints=2),
         set(),
     ),
-    "alpha or beta of a run": (lambda c: c["runs"]["main"].update(beta=0.2), LABELS | REPORT),
+    "alpha, beta or the label rule of a run": (
+        lambda c: c["runs"]["main"].update(beta=0.2, label_rule="raised"),
+        LABELS | REPORT,
+    ),
     "beta of the candidates": (
         lambda c: c["runs"]["main"]["candidates"].update(beta=0.95),
         CHOICE | TRAINED | REPORT,

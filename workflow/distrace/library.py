@@ -24,7 +24,7 @@ from distrace import kinds
 from distrace.artifacts import open_artifact, read_rejects, write, write_rejects
 from distrace.errors import DistraceError
 from distrace.identity import digest, short_id
-from distrace.measures.labels import LABELS, ROLES, Thresholds, label_of
+from distrace.measures.labels import LABELS, PAPER, ROLES, RULES, Thresholds, label_of
 from distrace.measures.probabilities import why_unknown, with_probability
 from distrace.measures.scores import ALWAYS, SCORES, candidates_of, compared, scored, why_unranked
 from distrace.models import Card, read_card, write_card
@@ -158,12 +158,15 @@ def label(
     alpha: float = 0.05,
     beta: float = 0.1,
     splitter: str = "sentences",
+    rule: str = PAPER,
 ) -> pl.DataFrame:
     """Return the sentences of responses with their label, from the log-probs under three models (`score`).
 
     Beside it `text` and, for each model, `p_MODEL`, the geometric mean of its tokens' probabilities. A sentence without
-    a probability under one of them has no label, and a `reason`.
+    a probability under one of them has no label, and a `reason`. Raises DistraceError if there is no such rule.
     """
+    if rule not in RULES:
+        raise DistraceError(f"no rule {rule!r}; there are {', '.join(RULES)}")
     table = sentences(given, splitter)
     for role, logprobs in zip(ROLES, (teacher, student, distilled), strict=True):
         known = logprobs.filter(pl.col("logprobs").is_not_null()).select(_LOGPROBS)
@@ -172,7 +175,7 @@ def label(
     whole = table.join(texts, on="rollout_id", how="left", maintain_order="left")
     reason = why_unknown(ROLES)
     return whole.with_columns(
-        pl.when(reason.is_null()).then(label_of(Thresholds(alpha, beta))).alias("label"),
+        pl.when(reason.is_null()).then(label_of(Thresholds(alpha, beta, rule))).alias("label"),
         reason.alias("reason"),
         pl.col("_whole").str.slice(pl.col("start"), pl.col("end") - pl.col("start")).alias("text"),
     ).drop("_whole")

@@ -26,6 +26,7 @@ from distrace.estimates import estimate
 from distrace.failures import explain
 from distrace.gpus import visible_gpus
 from distrace.identity import canonical_json, digest
+from distrace.measures.labels import thresholds_of
 from distrace.pages.closing import say_closing
 from distrace.pages.opening import opening_lines
 from distrace.rows import file_digest
@@ -168,8 +169,7 @@ def student_of(wildcards):
 
 
 def thresholds(wildcards):
-    run = plan.config["runs"][wildcards.run]
-    return as_json({"alpha": run["alpha"], "beta": run["beta"]})
+    return as_json(as_identity(thresholds_of(plan.config["runs"][wildcards.run])))
 
 
 # Models and what they run on

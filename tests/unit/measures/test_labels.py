@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from distrace.measures.labels import LABELS, Thresholds, habit_labels, label_counts, label_of, label_shares
+from distrace.measures.labels import (
+    LABELS,
+    Thresholds,
+    habit_labels,
+    label_counts,
+    label_of,
+    label_shares,
+    thresholds_of,
+)
+from distrace.settings import as_identity
 
 # Thresholds and probabilities below are sums of powers of two, so that their differences are exact.
 QUARTERS = Thresholds(alpha=0.125, beta=0.25)
@@ -44,6 +53,31 @@ def test_shared_is_tested_before_teacher_and_student():
     assert label(0.875, 0.5, 0.625, wide) == "Shared"
     assert label(0.5, 0.875, 0.625, wide) == "Shared"
     assert label(1.0, 0.5, 0.25, wide) == "Teacher"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "student", "distilled", "expected"),
+    [
+        (1.0, 0.5, 0.625, "Shared"),  # raised by alpha is not above alpha
+        (1.0, 0.5, 0.640625, "Teacher"),
+        (0.75, 0.5, 0.640625, "Boosted"),  # teacher above student by beta is not above beta
+        (0.0, 0.5, 0.640625, "Boosted"),  # whatever the teacher says less
+        (0.0, 0.5, 0.625, "Student"),
+        (0.25, 0.5, 0.0, "Shared"),  # student above teacher by beta is not above beta
+        (0.234375, 0.5, 0.0, "Student"),
+    ],
+)
+def test_by_the_rule_raised_a_sentence_is_learned_only_if_the_distilled_model_finds_it_likelier(
+    teacher, student, distilled, expected
+):
+    assert label(teacher, student, distilled, Thresholds(0.125, 0.25, "raised")) == expected
+
+
+def test_the_papers_rule_is_the_default_and_adds_nothing_to_a_fingerprint():
+    run = {"alpha": 0.05, "beta": 0.1, "label_rule": "paper"}
+    assert thresholds_of(run) == Thresholds(0.05, 0.1)
+    assert as_identity(thresholds_of(run)) == {"alpha": 0.05, "beta": 0.1}
+    assert as_identity(thresholds_of(run | {"label_rule": "raised"}))["rule"] == "raised"
 
 
 EIGHTHS = st.integers(0, 8).map(lambda n: n / 8)

@@ -1,9 +1,12 @@
 """Where did a sentence come from? Four labels, from its probability under teacher, student and distilled model.
 
-The rules and their order are those of arXiv 2512.20908, section 3: differences of probability, not ratios.
+The rules and their order are those of arXiv 2512.20908, section 3: differences of probability, not ratios. Beside them
+stands a rule of our own, `raised`, which asks first whether the distillation made the sentence likelier. How well each
+agrees with what the model writes when it is trained without a form, docs/results.md says.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import polars as pl
@@ -12,29 +15,42 @@ from distrace.measures.statistics import proportions
 
 ROLES = ("teacher", "student", "distilled")
 LABELS = ("Teacher", "Student", "Shared", "Boosted")
+RULES = (PAPER, RAISED) = ("paper", "raised")
 
 
 @dataclass(frozen=True)
 class Thresholds:
-    """Differences of probability: `alpha` bounds Shared, `beta` separates Teacher from Student."""
+    """Differences of probability: `alpha` bounds Shared, `beta` separates Teacher from Student, by the rule named."""
 
     alpha: float
     beta: float
+    rule: str = field(default=PAPER, metadata={"later": True})
+
+
+def thresholds_of(run: Mapping[str, Any]) -> Thresholds:
+    """Return the thresholds and the rule of a run, by its config."""
+    return Thresholds(run["alpha"], run["beta"], run["label_rule"])
 
 
 def label_of(thresholds: Thresholds, suffix: str = "") -> pl.Expr:
     """Return the label, from the columns `p_teacher`, `p_student` and `p_distilled`, each with `suffix` after it."""
     teacher, student, distilled = (pl.col(f"p_{role}{suffix}") for role in ROLES)
+    labels = {name: pl.lit(name) for name in LABELS}
+    by_teacher, by_student = teacher - student > thresholds.beta, student - teacher > thresholds.beta
+    if thresholds.rule == RAISED:
+        learned = pl.when(by_teacher).then(labels["Teacher"]).otherwise(labels["Boosted"])
+        kept = pl.when(by_student).then(labels["Student"]).otherwise(labels["Shared"])
+        return pl.when(distilled - student > thresholds.alpha).then(learned).otherwise(kept)
     pairs = [(student, distilled), (teacher, distilled), (teacher, student)]
     shared = pl.all_horizontal([(a - b).abs() <= thresholds.alpha for a, b in pairs])
     return (
         pl.when(shared)
-        .then(pl.lit("Shared"))
-        .when(teacher - student > thresholds.beta)
-        .then(pl.lit("Teacher"))
-        .when(student - teacher > thresholds.beta)
-        .then(pl.lit("Student"))
-        .otherwise(pl.lit("Boosted"))
+        .then(labels["Shared"])
+        .when(by_teacher)
+        .then(labels["Teacher"])
+        .when(by_student)
+        .then(labels["Student"])
+        .otherwise(labels["Boosted"])
     )
 
 

@@ -4,6 +4,7 @@ All from log-probs that are there, so no model runs.
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import polars as pl
 
@@ -18,7 +19,7 @@ KEYS = ("splitter", "alpha", "beta", "question_id")
 def grid_around(thresholds: Thresholds) -> list[Thresholds]:
     """Return the thresholds of a grid around these, in order: half to double each, at most 1, themselves included."""
     alphas, betas = (_around(value) for value in (thresholds.alpha, thresholds.beta))
-    return [Thresholds(alpha, beta) for alpha in alphas for beta in betas]
+    return [replace(thresholds, alpha=alpha, beta=beta) for alpha in alphas for beta in betas]
 
 
 def _around(value: float) -> list[float]:

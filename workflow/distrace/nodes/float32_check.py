@@ -6,7 +6,6 @@ Run by the workflow as `python -m distrace.nodes.float32_check --rollouts FILE -
 --float32 FILE FILE FILE --thresholds JSON --out FILE`; log-probs in the order teacher, student, distilled model.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +17,7 @@ from distrace.measures.labels import ROLES, Thresholds, label_of
 from distrace.measures.probabilities import why_unknown, with_probability
 from distrace.parts import fingerprints
 from distrace.rejects import set_aside
+from distrace.settings import as_identity
 from distrace.sources import source_digest
 
 
@@ -46,7 +46,7 @@ def write_float32_check(
         "sentences": cut.fingerprint,
         "own": fingerprints(in_own),
         "float32": fingerprints(in_float32),
-        "thresholds": asdict(thresholds),
+        "thresholds": as_identity(thresholds),
     }
     rows = labelled.select(kinds.FLOAT32_CHECK.schema.names)
     write_with_rejects(out, kinds.FLOAT32_CHECK, rows, rejects, identity, cut.rows)

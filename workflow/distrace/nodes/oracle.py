@@ -18,6 +18,7 @@ from distrace.artifacts import Artifact, is_written, open_artifact, write
 from distrace.measures.labels import Thresholds, label_of
 from distrace.measures.validation import Pair, origin_of
 from distrace.oracle import follows, sentence_probabilities
+from distrace.settings import as_identity
 from distrace.sources import source_digest
 from distrace.world import Author, Dials, authors, form_of, sentences_of
 
@@ -43,7 +44,7 @@ def write_oracle(
         "provenance": labelled.fingerprint,
         "pair": asdict(pair),
         "dials": asdict(dials),
-        "thresholds": asdict(thresholds),
+        "thresholds": as_identity(thresholds),
     }
     if is_written(out, kinds.ORACLE, identity):
         return

@@ -4,7 +4,6 @@ Run by the workflow as `python -m distrace.nodes.provenance --rollouts PARTS --s
 --student PARTS --distilled PARTS --thresholds JSON --out PARTS`; the label rules are in `measures/labels.py`.
 """
 
-from dataclasses import asdict
 from pathlib import Path
 
 from distrace import command, kinds
@@ -12,6 +11,7 @@ from distrace.artifacts import is_written, open_artifact, write_with_rejects
 from distrace.measures.labels import ROLES, Thresholds, label_of
 from distrace.measures.probabilities import why_unknown, with_probability
 from distrace.rejects import set_aside
+from distrace.settings import as_identity
 from distrace.sources import source_digest
 
 
@@ -39,7 +39,7 @@ def write_provenance(
         "rollouts": written.fingerprint,
         "sentences": cut.fingerprint,
         "logprobs": {role: logprobs.fingerprint for role, logprobs in scored.items()},
-        "thresholds": asdict(thresholds),
+        "thresholds": as_identity(thresholds),
     }
     if is_written(out, kinds.PROVENANCE, identity, with_rejects=True):
         return

@@ -7,7 +7,6 @@ Run by the workflow as `python -m distrace.nodes.sensitivity --rollouts PARTS --
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
 
 import polars as pl
@@ -17,6 +16,7 @@ from distrace.artifacts import Artifact, read_rejects, write
 from distrace.measures.labels import ROLES, Thresholds
 from distrace.measures.sensitivity import KEYS, grid_around, labels_at, with_probabilities
 from distrace.parts import fingerprints, open_parts
+from distrace.settings import as_identity
 from distrace.sources import source_digest
 from distrace.text.splitting import SPLITTERS, sentences_of
 
@@ -45,7 +45,7 @@ def write_sensitivity(
         "provenance": labelled.fingerprint,
         "logprobs": fingerprints(scored),
         "splitter": splitter,
-        "thresholds": asdict(thresholds),
+        "thresholds": as_identity(thresholds),
     }
     write(out, kinds.SENSITIVITY, pl.concat(counts).sort(KEYS), identity)
 

@@ -15,6 +15,7 @@ from distrace.artifacts import Artifact, write
 from distrace.measures.labels import Thresholds
 from distrace.measures.validation import ALPHAS, BETAS, Pair, confusion, origin_of, summed_confusion
 from distrace.parts import open_parts
+from distrace.settings import as_identity
 from distrace.sources import source_digest
 
 
@@ -22,7 +23,7 @@ def write_validation(provenance: Path, truth: Path, pair: Pair, thresholds: Thre
     """Write the counts over all parts of a trace; the grid includes the trace's own thresholds."""
     labelled, known_origins = open_parts(provenance, kinds.PROVENANCE), open_parts(truth, kinds.TRUTH)
     grid = {(alpha, beta) for alpha in ALPHAS for beta in BETAS} | {(thresholds.alpha, thresholds.beta)}
-    points = [Thresholds(*point) for point in sorted(grid)]
+    points = [Thresholds(alpha, beta, thresholds.rule) for alpha, beta in sorted(grid)]
     tables = (_with_origin(*parts, pair) for parts in zip(labelled, known_origins, strict=True))
     counts = summed_confusion(summed_confusion(confusion(table, point) for point in points) for table in tables)
     identity = {
@@ -30,7 +31,7 @@ def write_validation(provenance: Path, truth: Path, pair: Pair, thresholds: Thre
         "provenance": labelled.fingerprint,
         "truth": known_origins.fingerprint,
         "pair": asdict(pair),
-        "thresholds": asdict(thresholds),
+        "thresholds": as_identity(thresholds),
     }
     write(out, kinds.VALIDATION, counts, identity)
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from distrace import kinds
 from distrace.artifacts import open_artifact
-from distrace.measures.labels import LABELS, Thresholds, habit_labels, label_counts, label_shares
+from distrace.measures.labels import LABELS, habit_labels, label_counts, label_shares, thresholds_of
 from distrace.measures.positions import area_between_curves
 from distrace.measures.probabilities import token_shifts
 from distrace.measures.statistics import proportions, roc_auc
@@ -77,6 +77,7 @@ def _run_numbers(plan: Plan, run: str) -> Numbers:
         "student": settings["student"],
         "alpha": settings["alpha"],
         "beta": settings["beta"],
+        "label_rule": settings["label_rule"],
         "accuracy": {
             questions: {
                 rollouts.author: accuracy(plan, rollouts)
@@ -233,7 +234,7 @@ def _oracle_numbers(plan: Plan, trace: Trace) -> Numbers:
         .join(known.read(), on=["rollout_id", "sentence"], suffix="_exact", maintain_order="left")
         for sentences, grades, known in zip(labelled, graded, exact, strict=True)
     ]
-    return oracle_agreement(pl.concat(tables), Thresholds(run["alpha"], run["beta"]))
+    return oracle_agreement(pl.concat(tables), thresholds_of(run))
 
 
 def _differences(plan: Plan, trace: Trace) -> dict[str, NDArray[np.float64]]:

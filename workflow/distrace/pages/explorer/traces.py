@@ -55,6 +55,7 @@ def write_trace(plan: Plan, number: int, trace: Trace, shown: Shown, chunks: Chu
         "folder": trace.folder,
         "alpha": settings["alpha"],
         "beta": settings["beta"],
+        "rule": settings["label_rule"],
         "fingerprint": labelled.fingerprint,
         "sentences": labelled.rows,
         "rejected": sum(reasons.values()),

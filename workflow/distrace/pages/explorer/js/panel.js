@@ -56,11 +56,13 @@ function probabilityTable({ trace, found }, i) {
 
 function marginLine({ trace, found }, i) {
   const { p_teacher, p_student, p_distilled } = found.arrays;
-  const margin = margins(p_teacher[i], p_student[i], p_distilled[i], alphaOf(trace), betaOf(trace));
+  const margin = margins(p_teacher[i], p_student[i], p_distilled[i], thresholdsOf(trace));
   const { shift } = trace.about;
+  const byRaise = trace.about.rule === "raised";
+  const likelier = !byRaise ? "|teacher − student|" : margin.alpha > 0 ? "teacher − student" : "student − teacher";
   const parts = [
-    `largest difference ${signed(margin.alpha)} from alpha`,
-    `|teacher − student| ${signed(margin.beta)} from beta`,
+    `${byRaise ? "distilled − student" : "largest difference"} ${signed(margin.alpha)} from alpha`,
+    `${likelier} ${signed(margin.beta)} from beta`,
   ];
   if (shift !== null) {
     parts.push(`another number format moves differences by up to ${fixed(shift)} (99 % of them)`);

@@ -86,11 +86,11 @@ function withFormulas(text) {
 function markSentences(response) {
   const { trace, found, spans } = response;
   const { p_teacher, p_student, p_distilled, label_float32 } = found.arrays;
-  const [alpha, beta] = [alphaOf(trace), betaOf(trace)];
+  const thresholds = thresholdsOf(trace);
   spans.forEach((span, place) => {
     const i = found.first + place;
     const label = LABELS[found.labels[i]];
-    const margin = margins(p_teacher[i], p_student[i], p_distilled[i], alpha, beta);
+    const margin = margins(p_teacher[i], p_student[i], p_distilled[i], thresholds);
     span.dataset.label = label;
     span.dataset.letter = LETTERS[label];
     span.classList.toggle("doubtful", isDoubtful(margin, trace.about.shift) || flips(label_float32, found, i));

@@ -72,9 +72,10 @@ function sentencesOf(trace, row) {
 
 const alphaOf = (trace) => (state.alpha < 0 ? trace.about.alpha : state.alpha);
 const betaOf = (trace) => (state.beta < 0 ? trace.about.beta : state.beta);
+const thresholdsOf = (trace) => ({ alpha: alphaOf(trace), beta: betaOf(trace), rule: trace.about.rule });
 
 function labelPart(trace, part) {
-  const [alpha, beta] = [alphaOf(trace), betaOf(trace)];
+  const thresholds = thresholdsOf(trace);
   const { arrays, first, labels } = trace.parts[part];
   const { p_teacher, p_student, p_distilled, label } = arrays;
   const { shift } = trace.about;
@@ -86,10 +87,10 @@ function labelPart(trace, part) {
     let doubts = 0;
     for (let i = first[place]; i < first[place + 1]; i++) {
       const [t, s, d] = [p_teacher[i], p_student[i], p_distilled[i]];
-      labels[i] = labelOf(t, s, d, alpha, beta);
+      labels[i] = labelOf(t, s, d, thresholds);
       counts[labels[i]]++;
       if (labels[i] !== label[i]) changed++;
-      if (shift !== null && isDoubtful(margins(t, s, d, alpha, beta), shift)) doubts++;
+      if (shift !== null && isDoubtful(margins(t, s, d, thresholds), shift)) doubts++;
     }
     trace.doubts[row] = doubts;
   }
