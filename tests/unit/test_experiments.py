@@ -284,7 +284,6 @@ def test_a_rule_is_judged_by_the_sentences_of_forms_with_a_large_effect(causal):
     sentences = pl.DataFrame(
         {
             "form": ["step", "step", "row", "row", None],
-            "label": ["Teacher", "Boosted", "Shared", "Shared", "Teacher"],
             "p_teacher": [0.9, 0.5, 0.6, 0.5, 1.0],
             "p_student": [0.1, 0.45, 0.5, 0.5, 0.0],
             "p_distilled": [0.9, 0.9, 0.5, 0.5, 0.0],
@@ -294,8 +293,10 @@ def test_a_rule_is_judged_by_the_sentences_of_forms_with_a_large_effect(causal):
     areas = {rule: causal.about_rule(rule, [{"sentences": sentences}], forms)["area"]["mean"] for rule in causal.RULES}
     assert areas["p_teacher - p_student"] == 0.75
     assert areas["p_distilled - p_student"] == areas["both"] == 1.0
-    assert areas["label Teacher"] == 0.75
-    assert areas["label Teacher or Boosted"] == 1.0
+    assert areas["Teacher, rule paper"] == areas["Teacher, rule raised"] == 0.75
+    # The teacher finds one of the rows likelier, which the distilled model does not.
+    assert areas["Teacher or Boosted, rule paper"] == 0.75
+    assert areas["Teacher or Boosted, rule raised"] == 1.0
     unknown = [{"sentences": sentences.filter(pl.col("form").is_null())}]
     assert causal.about_rule("both", unknown, forms)["area"]["mean"] is None
 
