@@ -2,6 +2,7 @@ import errno
 import logging
 import subprocess
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -146,6 +147,33 @@ def test_a_node_about_one_part_writes_all_parts_and_their_list(rollouts, tmp_pat
     node = [sys.executable, "-m", "distrace.nodes.sentences", "--splitter", "sentences"]
     subprocess.run([*node, "--rollouts", str(rollouts), "--threads", threads, "--out", str(out)], check=True)
     assert [part.rows for part in open_parts(out, kinds.SENTENCES)] == [1, 2, 3]
+
+
+SLOW = """
+import time
+from pathlib import Path
+from distrace import command
+
+def write(rollouts: Path, out: Path) -> None:
+    out.with_suffix(".begun").touch()
+    time.sleep(600)
+
+if __name__ == "__main__":
+    command.run_each_part(write)
+"""
+
+
+def test_the_processes_of_a_killed_job_end_with_it(rollouts, tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW)
+    out = tmp_path / "out/parts.arrow"
+    out.parent.mkdir()
+    options = ["--rollouts", str(rollouts), "--threads", "2", "--out", str(out)]
+    job = subprocess.Popen([sys.executable, str(tmp_path / "slow.py"), *options], stdout=subprocess.PIPE)
+    while len(list(out.parent.glob("*.begun"))) < 2:
+        assert job.poll() is None
+        time.sleep(0.1)
+    job.kill()
+    job.communicate(timeout=60)  # whoever reads the output of the job waits for all that could write to it
 
 
 def test_parts_that_are_as_they_would_be_are_left_alone(run_parts, rollouts, tmp_path):

@@ -17,6 +17,7 @@ import multiprocessing
 import os
 import re
 import sys
+import threading
 import types
 import typing
 from collections.abc import Callable, Iterable
@@ -84,7 +85,7 @@ def _run_all(jobs: list[functools.partial[None]], threads: int, name: str) -> No
         if min(threads, len(jobs)) > 1:
             # Spawned, since polars has threads, which a fork would leave locked.
             context = multiprocessing.get_context("spawn")
-            executor = ProcessPoolExecutor(min(threads, len(jobs)), context, _log_as, (name,))
+            executor = ProcessPoolExecutor(min(threads, len(jobs)), context, _begin_worker, (name,))
             done = stack.enter_context(executor).map(functools.partial.__call__, jobs)
         for number, _ in enumerate(done, start=1):
             if number % said == 0 and len(jobs) > 1:
@@ -109,6 +110,22 @@ def is_disk_full(error: BaseException) -> bool:
     known = isinstance(error, OSError) and error.errno in codes
     # torch says of a checkpoint that it could not write only at which byte it stopped.
     return known or any(words in str(error) for words in (*map(os.strerror, codes), "unexpected pos "))
+
+
+def _begin_worker(name: str) -> None:
+    """Let a process of `_run_all` log as its job does, and end when the job is killed.
+
+    It would wait for work for ever, and the shell of the job for what holds its output open.
+    """
+    _log_as(name)
+    threading.Thread(target=_end_with_job, daemon=True).start()
+
+
+def _end_with_job() -> None:
+    job = multiprocessing.parent_process()
+    assert job is not None
+    job.join()
+    os._exit(1)
 
 
 def _log_as(name: str) -> None:
