@@ -163,6 +163,16 @@ def test_damage_inside_a_file_is_reported(path):
         open_artifact(path, kinds.REJECTS).read()
 
 
+@pytest.mark.parametrize(
+    ("whole", "damaged"), [(b'"fingerprint":', b'" ingerprint":'), (b'"identity":{}', b'"identity":[]')]
+)
+def test_damage_in_the_metadata_is_reported(path, whole, damaged):
+    write(path, kinds.REJECTS, [REJECT], {})
+    path.write_bytes(path.read_bytes().replace(whole, damaged))
+    with pytest.raises(DistraceError, match=r"0\.arrow: broken in its metadata; delete it and run again"):
+        open_artifact(path)
+
+
 def test_another_programs_arrow_file_is_refused(tmp_path):
     pl.DataFrame({"source": ["a"]}).write_ipc(tmp_path / "a.arrow")
     with pytest.raises(DistraceError, match="not one of distrace's"):

@@ -539,6 +539,13 @@ def test_keys_that_stand_once_in_each_place_are_fine(tmp_path, text):
     refuse_repeated_keys(file)
 
 
+@pytest.mark.parametrize("sampling", [None, "greedy", ["greedy"]])
+def test_a_sampling_that_is_no_mapping_is_a_mistake_like_others(sampling):
+    config = copy.deepcopy(CONFIG)
+    config["sampling"]["explore"] = sampling
+    assert any("sampling.explore" in line for line in mistakes(config))
+
+
 @pytest.mark.parametrize("text", ["@", "\x00", "a: [", "a: &b [*b]", "a: {" * 5000, "\udcff: 1"])
 def test_yaml_that_is_broken_or_holds_itself_is_one_line(tmp_path, text):
     file = tmp_path / "config.yaml"

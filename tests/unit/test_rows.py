@@ -1,6 +1,7 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -22,6 +23,16 @@ def packed(path: Path, text: str) -> None:
             with pa.CompressedOutputStream(sink, {".gz": "gzip", ".zst": "zstd"}[path.suffix]) as stream:
                 stream.write(half)
             file.write(sink.getvalue())
+
+
+def test_an_arrow_file_that_points_beyond_its_texts_is_refused(tmp_path):
+    path = tmp_path / "a.arrow"
+    pl.DataFrame({"response": ["x" * 300]}).write_ipc(path)
+    whole, damaged = (np.int32(length).tobytes() + b"xxxx" for length in (300, 2**30))  # how a view of a text begins
+    assert whole in path.read_bytes()
+    path.write_bytes(path.read_bytes().replace(whole, damaged))
+    with pytest.raises(DistraceError, match=r"a\.arrow: cannot be read: "):
+        list(read_rows(path))
 
 
 ROWS = [{"question": "1+1?", "answer": "2"}, {"question": "Wo?\u2028Da.", "answer": "007"}]

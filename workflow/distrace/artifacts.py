@@ -36,6 +36,7 @@ from distrace.rejects import Reject
 Rows: TypeAlias = "pl.DataFrame | pa.Table | Iterable[Mapping[str, Any]]"
 
 FORMAT_VERSION = 1
+_ABOUT = {"kind", "version", "fingerprint", "identity"}
 COMPRESSION_LEVEL = 6  # of zstd; docs/disk.md says what other levels give
 
 
@@ -219,6 +220,8 @@ def _metadata(path: Path) -> tuple[dict[str, Any], int]:
         raise DistraceError(f"{path}: not a whole Arrow file ({error}); delete it and run again") from error
     if about is None:
         raise DistraceError(f"{path}: an Arrow file, but not one of distrace's: it carries no fingerprint")
+    if not isinstance(about, dict) or not about.keys() >= _ABOUT or not isinstance(about["identity"], dict):
+        raise DistraceError(f"{path}: broken in its metadata; delete it and run again")
     return about, rows
 
 

@@ -162,7 +162,7 @@ def _fill_in_presets(config: Config) -> Complaints:
     for where, questions in _named(config, "questions", "questions"):
         yield from _fill_in(where, questions, presets(), is_whole=lambda given: given.keys() & {"file", "hub", "world"})
     for where, sampling in _named(config, "sampling", "sampling"):
-        places = [(f"{where}.responses", sampling.get("responses"))]
+        places = [(f"{where}.responses", sampling.get("responses"))] if isinstance(sampling, dict) else []
         places += _named(sampling, "responses_of", f"{where}.responses_of")
         for place, responses in places:
             yield from _fill_in(place, responses, response_presets())

@@ -249,6 +249,7 @@ def _arrow_rows(path: Path) -> Iterator[Row]:
         except pa.ArrowInvalid:
             batches = pa.ipc.open_stream(source)  # as `datasets` writes them
         for batch in batches:
+            batch.validate(full=True)  # a damaged file may point beyond its end, where nothing can be read
             for start in range(0, batch.num_rows, ROWS_AT_ONCE):
                 yield from _frame(batch.slice(start, ROWS_AT_ONCE)).iter_rows(named=True)
 
