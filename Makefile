@@ -9,8 +9,10 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 run: .venv/installed
 	snakemake --cores $(CORES)
 
+# In as many processes as there are cores, up to eight; `make test PYTEST_OPTIONS=` takes one.
+PYTEST_OPTIONS ?= --numprocesses auto --maxprocesses 8 --dist loadfile
 test: .venv/installed
-	pytest
+	pytest $(PYTEST_OPTIONS)
 
 # A toy Slurm on this machine (docs/cluster.md): as root, with the packages slurm-wlm and munge; ten to twenty minutes.
 test-cluster: .venv/cluster-installed

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from filelock import FileLock
 
 from snakemake_runs import new_folder, snakemake
 
@@ -18,11 +19,19 @@ def config() -> dict:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory) -> Path:
-    """A folder in which the workflow has run to its report; tests must not change it."""
-    folder = new_folder(tmp_path_factory.mktemp("workflow") / "finished", yaml.safe_load(CONFIG.read_text()))
-    snakemake(folder)
-    return folder
+def finished(tmp_path_factory, worker_id) -> Path:
+    """A folder in which the workflow has run to its report; tests must not change it.
+
+    Where tests run in several processes, the first that needs it makes it for all.
+    """
+    mine = tmp_path_factory.getbasetemp()
+    shared = mine if worker_id == "master" else mine.parent
+    with FileLock(shared / "finished.lock"):
+        if not (shared / "finished.done").is_file():
+            shutil.rmtree(shared / "finished", ignore_errors=True)
+            snakemake(new_folder(shared / "finished", yaml.safe_load(CONFIG.read_text())))
+            (shared / "finished.done").touch()
+    return shared / "finished"
 
 
 @pytest.fixture
