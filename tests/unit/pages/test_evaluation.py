@@ -127,6 +127,9 @@ def test_verdicts_of_the_file_that_answers_came_from_are_held_against_those_of_t
     write_parts(path.parent)
     found = accuracy(load_plan(config), rollouts)["as_source_says"]
     assert (found["mean"], found["n"]) == (pytest.approx(4 / 5), 5)
+    write_report(config, Path("results/report"))
+    page = Path("results/report/index.html").read_text("utf-8")
+    assert "Of 5 answers of teacher with a verdict in the file that they came from, 80.0 % (" in page
 
 
 def test_tokens_that_are_not_known_have_no_length(plan):
