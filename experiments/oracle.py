@@ -1,7 +1,7 @@
 """Compare the labels of models with those of exact probabilities, in worlds that are harder dial by dial.
 
     python experiments/oracle.py --folder FOLDER [--seeds 0 1 2] [--dials overlap filler paraphrase partial]
-        [--figure FILE.svg] [--cores 1]
+        [--steps 1000] [--figure FILE.svg] [--cores 1]
 
 docs/experiments.md says what it varies and how to read the table.
 """
@@ -34,11 +34,7 @@ VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8),
 PARTIAL, ZERO = "partial", ("none", 0.0)
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
 QUESTIONS = {"train": 300, "test": 150}
-TRAINING = {
-    "teacher_from_scratch": {"max_steps": 1000},
-    "student_from_scratch": {"max_steps": 1000},
-    "distil": {"epochs": 6},
-}
+STEPS, EPOCHS = 1000, 6
 MENDS = ("teacher", "student", "either", "both", "content")
 T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
 
@@ -48,7 +44,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True, help="where the runs go; what is finished is kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--dials", nargs="+", choices=list(VALUES), default=list(VALUES))
+    parser.add_argument("--dials", nargs="*", choices=list(VALUES), default=list(VALUES))
+    parser.add_argument("--steps", type=int, default=STEPS, help="for which teacher and student learn at zero")
     parser.add_argument("--figure", type=Path, help="where to draw the table")
     parser.add_argument("--cores", default="1")
     options = parser.parse_args()
@@ -59,18 +56,18 @@ def main() -> None:
     for seed in options.seeds:
         for dial, value in settings:
             about = {"dial": dial, "value": value, "seed": seed}
-            found.append(about | measured(options.folder, dial, value, seed, options.cores))
+            found.append(about | measured(options.folder, dial, value, seed, options.cores, options.steps))
     rows = [over_seeds([row for row in found if (row["dial"], row["value"]) == setting]) for setting in settings]
     if options.figure:
         options.figure.write_text(figure(found, options.dials).replace("currentColor", "#666") + "\n")
     print_results(rows, table=[as_text(row) for row in rows], seeds=options.seeds, each=found)
 
 
-def measured(folder: Path, dial: str, value: float, seed: int, cores: str) -> dict[str, Any]:
+def measured(folder: Path, dial: str, value: float, seed: int, cores: str, steps: int = STEPS) -> dict[str, Any]:
     """Run one setting, unless it is finished, and return how its labels agree with the oracle's."""
     run, zero = folder / f"{dial}-{value}-seed-{seed}", folder / "{}-{}-seed-{}".format(*ZERO, seed)
     dials = {dial: value} if dial in DIALS else {}
-    config = config_of(seed, dials, zero.resolve())
+    config = config_of(seed, dials, zero.resolve(), steps)
     add_distilled(config, "distilled", run.resolve(), taught(config, value if dial == PARTIAL else 0.0))
     plan = load_plan(copied(config))
     [trace] = plan.traces("distilled")
@@ -84,7 +81,7 @@ def copied(config: dict) -> dict:
     return yaml.safe_load(yaml.safe_dump(config))
 
 
-def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
+def config_of(seed: int, dials: Mapping[str, float], zero: Path, steps: int = STEPS) -> dict:
     """Return the config of a world, without a run: the default run's, with shorter chains and fewer questions.
 
     A model whose corpus the dials change goes on from that of the same seed with all dials at zero, in folder `zero`.
@@ -96,8 +93,9 @@ def config_of(seed: int, dials: Mapping[str, float], zero: Path) -> dict:
         config["questions"][name]["source"]["world"] |= {"swaps": swaps}
     for name, count in QUESTIONS.items():
         config["questions"][name]["source"]["world"] |= {"count": count}
-    for name, changes in TRAINING.items():
-        config["training"][name] |= changes
+    for style in BASES:
+        config["training"][f"{style}_from_scratch"]["max_steps"] = steps
+    config["training"]["distil"]["epochs"] = EPOCHS
     turn(config, dials, zero)
     return config
 
