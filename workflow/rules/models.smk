@@ -46,6 +46,7 @@ rule fresh:
         "--questions {input.questions} --out {output.card} 2>&1 | tee {log}"
 
 
+# What trains or generates goes first: most of the rest waits for it, and fills the cores beside it.
 rule finetune:
     input:
         unpack(finetune_data),
@@ -61,6 +62,7 @@ rule finetune:
         "logs/models/{model}.log",
     wildcard_constraints:
         model=names([*plan.models_from("finetune"), *plan.distilled]),
+    priority: 1
     conda:
         "../../envs/distrace.yaml"
     threads: of_model("model", "threads")

@@ -15,6 +15,7 @@ rule rollouts:
         rejects=f"results/rollouts/{ROLLOUT_PART}.rejects.arrow",
     log:
         f"logs/rollouts/{ROLLOUT_PART}.log",
+    priority: 1
     conda:
         engine_environment("author")
     threads: of_model("author", "threads")
