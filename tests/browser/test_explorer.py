@@ -80,6 +80,7 @@ def test_a_run_labelled_by_the_rule_raised_is_labelled_so_here(page, study, tmp_
     go(page, response="d11", sentence="3")
     page.wait_for_selector("#panel-body table")
     assert "distilled − student" in page.inner_text("#panel-body")
+    assert page.inner_text("#changed").endswith("; labels by the rule raised")
 
 
 def test_an_export_holds_the_artifact_to_the_last_digit_and_its_fingerprint(page, study):

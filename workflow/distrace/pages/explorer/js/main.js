@@ -147,7 +147,8 @@ function drawTotals() {
   byId("changed").textContent =
     `${changed.toLocaleString("en")} of ${count(sentences, "label")} changed against the run` +
     (sentences < current.about.sentences ? ` (${count(current.about.sentences, "sentence")} in all, still reading)` : "") +
-    (current.about.rejected ? `; ${count(current.about.rejected, "sentence")} rejected` : "");
+    (current.about.rejected ? `; ${count(current.about.rejected, "sentence")} rejected` : "") +
+    (current.about.rule === "paper" ? "" : `; labels by the rule ${current.about.rule}`);
   const curves = positionCurves(current);
   drawCurves(byId("curves"), curves);
 }
