@@ -114,13 +114,6 @@ def taught(config: dict, own: float = 0.0) -> list[dict]:
 
 def add_distilled(config: dict, name: str, run: Path, rows: list[dict]) -> None:
     """Add a model trained from the student on solved questions, and a run that traces it, in place."""
-    add_trained(config, name, run, rows)
-    test = {"questions": ["test"], "sampling": "answer"}
-    config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
-
-
-def add_trained(config: dict, name: str, run: Path, rows: list[dict]) -> None:
-    """Add a model trained from the student on solved questions, which go to a file in folder `run`, in place."""
     run.mkdir(parents=True, exist_ok=True)
     file = run / f"{name}.jsonl"
     text = "".join(json.dumps(row) + "\n" for row in rows)
@@ -129,6 +122,8 @@ def add_trained(config: dict, name: str, run: Path, rows: list[dict]) -> None:
     config["questions"][name] = {"source": {"file": str(file)}, "solution": "solution"}
     finetune = {"base": "student", "questions": name, "training": "distil"}
     config["models"][name] = {"source": {"finetune": finetune}, "format": "plain", "threads": 1}
+    test = {"questions": ["test"], "sampling": "answer"}
+    config["runs"][name] = {"teachers": ["teacher"], "student": "student", "distilled": name, "test": test}
 
 
 def joined(folder: Path, plan: Plan, trace: Trace) -> pl.DataFrame:

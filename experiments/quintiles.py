@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import yaml
-from oracle import add_trained, mean_of
+from oracle import add_distilled, copied, mean_of
 from seeds import print_results, run_seed
 from strategies import dial, folder_of
 
@@ -49,22 +49,27 @@ def main() -> None:
 def accuracies(folder: Path, scores: list[str], cores: str) -> list[dict]:
     """Return how often the student of each quintile of each score is right, in the world of a finished run."""
     config = yaml.safe_load((folder / "config.yaml").read_text("utf-8"))
-    plan, run = load_plan(yaml.safe_load(yaml.safe_dump(config))), folder.with_name(f"{folder.name}-quintiles")
-    candidates = scored_candidates(folder, plan)
-    config["runs"], students = {}, {}
-    for score in scores:
-        for quintile, rows in enumerate(quintiles(candidates, score), start=1):
-            name = f"{score}_{quintile}"
-            students[name] = {"score": score, "quintile": quintile, "seed": config["seed"]}
-            students[name]["tokens"] = rows["tokens"].sum()
-            add_trained(config, name, run.resolve(), rows.select("question", "answer", "solution").to_dicts())
-    plan = load_plan(yaml.safe_load(yaml.safe_dump(config)))
+    run = folder.with_name(f"{folder.name}-quintiles")
+    students = add_students(config, run.resolve(), scored_candidates(folder, load_plan(copied(config))), scores)
+    plan = load_plan(copied(config))
     grades = {name: plan.rollouts_parts("grades", RolloutSet(name, "test", "answer")) for name in students}
     run_seed(run, config, cores, list(grades.values()))
     for name, path in grades.items():
         correct = open_parts(run / path, kinds.GRADES).read("correct")["correct"]
         students[name]["accuracy"] = correct.mean()
     return list(students.values())
+
+
+def add_students(config: dict, run: Path, candidates: pl.DataFrame, scores: list[str]) -> dict[str, dict]:
+    """Put a student of each quintile of each score in place of the runs of a config; return what each is, by name."""
+    config["runs"], students = {}, {}
+    for score in scores:
+        for quintile, rows in enumerate(quintiles(candidates, score), start=1):
+            name = f"{score}_{quintile}"
+            students[name] = {"score": score, "quintile": quintile, "seed": config["seed"]}
+            students[name]["tokens"] = rows["tokens"].sum()
+            add_distilled(config, name, run, rows.select("question", "answer", "solution").to_dicts())
+    return students
 
 
 def scored_candidates(folder: Path, plan: Plan) -> pl.DataFrame:

@@ -1,6 +1,7 @@
 """The scripts of `experiments/`: what they ask of the workflow, and what they make of its results."""
 
 import argparse
+import json
 import random
 import sys
 from importlib import import_module
@@ -127,6 +128,18 @@ def test_quintiles_go_from_what_a_score_would_take_last_to_what_it_takes_first(q
     assert [group["longest"].to_list() for group in groups] == [[0, 1], [2, 3], [4, 5, 6], [7, 8], [9, 10]]
     groups = quintiles.quintiles(candidates.with_columns(shortest="longest"), "shortest")
     assert next(iter(groups))["shortest"].to_list() == [10, 9]
+
+
+def test_each_quintile_of_each_score_trains_a_student(quintiles, strategies, tmp_path):
+    config = strategies.config_of(3, ["random"], 20, 10, ["every"])
+    candidates = pl.DataFrame(
+        {"rollout_id": [f"{n:02}" for n in range(10)], "longest": range(10), "tokens": 3, "grape": range(10, 0, -1)}
+    ).with_columns(question=pl.col("rollout_id") + "?", answer=pl.lit("1"), solution=pl.lit("1"))
+    students = quintiles.add_students(config, tmp_path, candidates, ["longest", "grape"])
+    plan = load_plan(config)
+    assert set(plan.config["runs"]) == set(students) == {f"{s}_{n}" for s in ("longest", "grape") for n in range(1, 6)}
+    assert students["grape_5"] == {"score": "grape", "quintile": 5, "seed": 3, "tokens": 6}
+    assert [json.loads(row)["question"] for row in (tmp_path / "grape_5.jsonl").open()] == ["01?", "00?"]
 
 
 def test_the_worth_of_a_score_is_the_rank_correlation_of_quintile_and_accuracy(quintiles):
