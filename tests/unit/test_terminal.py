@@ -98,9 +98,9 @@ def test_the_time_left_is_not_guessed_from_nothing():
     assert talk().seconds_left() is None
     spoken = talk(weights={1: 1, 2: 99})
     assert spoken.seconds_left() is None
-    spoken.finished.append(1)
+    spoken.text(LogEvent.JOB_FINISHED, {"job_id": 1})
     assert spoken.seconds_left() is None  # 1 %
-    spoken.finished.append(2)
+    spoken.text(LogEvent.JOB_FINISHED, {"job_id": 2})
     assert spoken.seconds_left() is None  # nothing is left
 
 

@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,7 @@ class Talk:
     began: float = field(default_factory=lambda: time.monotonic())
     opened: bool = False
     listed: int = 0
-    finished: list[int] = field(default_factory=list)
+    seconds_done: float = 0.0  # by `weights`
     done: int = 0
     total: int = 0
 
@@ -56,7 +57,7 @@ class Talk:
         if event == LogEvent.JOB_INFO:
             return self._of_job(told)
         if event == LogEvent.JOB_FINISHED:
-            self.finished.append(told["job_id"])
+            self.seconds_done += self.weights().get(told["job_id"], 0)
             return ""
         if event == LogEvent.PROGRESS:
             self.done, self.total = told["done"], told["total"]
@@ -76,11 +77,13 @@ class Talk:
         ahead = f" ({self.done} of {self.total} done, about {duration(left)} left)" if left is not None else ""
         return f"{_clock()} {_name(told)}{ahead}"
 
+    @cached_property
+    def _seconds(self) -> float:
+        return sum(self.weights().values())
+
     def seconds_left(self) -> float | None:
         """Return the seconds that the rest takes if it goes on at the speed so far; None if too little is done."""
-        weights = self.weights()
-        total = sum(weights.values())
-        done = sum(weights.get(job, 0) for job in self.finished)
+        total, done = self._seconds, self.seconds_done
         if not total or done < LEAST_DONE * total or done >= total:
             return None
         return (time.monotonic() - self.began) * (total - done) / done
