@@ -32,7 +32,7 @@ fuzz: .venv/installed
 
 # Thirty random kills, and only ever the same command again (docs/faults.md).
 kills: .venv/installed
-	PYTHONPATH=workflow python tests/helpers/killing.py --folder $$(mktemp -d)
+	python tests/helpers/killing.py --folder $$(mktemp -d)
 
 lint: .venv/installed
 	ruff check .

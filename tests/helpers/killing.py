@@ -26,7 +26,7 @@ from typing import NamedTuple
 import yaml
 
 from distrace.rows import file_digest
-from snakemake_runs import ROOT, new_folder
+from snakemake_runs import ROOT, command, new_folder
 
 STEPS = 400  # of a base model: so long that two trainings side by side are seen
 MOST_WAITED = 30.0  # seconds of a command until its kill
@@ -63,11 +63,9 @@ def processes(folder: Path) -> Iterator[Process]:
 
 def start(folder: Path) -> subprocess.Popen:
     """Start the command in a folder, on a terminal of its own; what it says is added to `terminal.txt` there."""
-    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    command = [*snakemake, "--workflow-profile", str(ROOT / "profiles/default"), "--directory", str(folder)]
     with (folder / "terminal.txt").open("ab") as said:
         return subprocess.Popen(
-            [sys.executable, "-c", TERMINAL, *command],
+            [sys.executable, "-c", TERMINAL, *command(folder)],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=said,

@@ -10,6 +10,12 @@ import yaml
 ROOT = Path(__file__).parents[2]
 
 
+def command(folder: Path, *options: str) -> list[str]:
+    """Return the words that run the workflow in a folder that holds a config.yaml."""
+    snakemake = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
+    return [*snakemake, "--workflow-profile", str(ROOT / "profiles/default"), "--directory", str(folder), *options]
+
+
 def snakemake(folder: Path, *options: str) -> str:
     """Run snakemake in a folder that holds a config.yaml; return all it printed, or fail with it.
 
@@ -17,9 +23,8 @@ def snakemake(folder: Path, *options: str) -> str:
     """
     if "--dry-run" in options and "--quiet" not in options:
         options = (*options, "--printshellcmds")
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
     found = subprocess.run(
-        [*command, "--workflow-profile", str(ROOT / "profiles/default"), "--directory", str(folder), *options],
+        command(folder, *options),
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,

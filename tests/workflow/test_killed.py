@@ -3,22 +3,23 @@
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
 
-from snakemake_runs import ROOT, new_folder, snakemake
+from snakemake_runs import ROOT, command, new_folder, snakemake
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGHUP])
 def test_after_a_kill_the_same_command_goes_on_without_unlock(tmp_path, config, how):
     folder = new_folder(tmp_path / "run", config)
     target = "results/models/student_untrained/model.json"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    options = ["--workflow-profile", str(ROOT / "profiles/default"), "--directory", str(folder), target]
     first = subprocess.Popen(
-        [*command, *options], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, start_new_session=True
+        command(folder, target),
+        cwd=ROOT,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
     locks = folder / ".snakemake/locks"
     while not list(locks.glob("*.lock")):

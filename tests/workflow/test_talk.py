@@ -2,18 +2,15 @@
 
 import re
 import subprocess
-import sys
 
 import yaml
 
-from snakemake_runs import ROOT, new_folder
+from snakemake_runs import command, new_folder
 from tiny import write_author
 
 
 def run(folder, *options):
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(ROOT / "Snakefile"), "--cores", "2"]
-    profile = ["--workflow-profile", str(ROOT / "profiles/default"), "--directory", str(folder)]
-    found = subprocess.run([*command, *profile, *options], capture_output=True, text=True, check=False)
+    found = subprocess.run(command(folder, *options), capture_output=True, text=True, check=False)
     return found.returncode, found.stdout + found.stderr
 
 

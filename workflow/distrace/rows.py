@@ -208,8 +208,8 @@ def _object(value: object) -> Row | BadRow:
 
 def _line_pieces(path: Path, compression: str | None) -> Iterator[bytes]:
     """Yield whole lines, some BYTES_AT_ONCE of them; each piece ends in a line break."""
-    unpacked = compression and pa.input_stream(str(path), compression=compression)
-    with io.BufferedReader(unpacked) if unpacked else path.open("rb") as source:
+    plain = compression is None
+    with path.open("rb") if plain else io.BufferedReader(pa.input_stream(str(path), compression=compression)) as source:
         while piece := source.read(BYTES_AT_ONCE):
             if not piece.endswith(b"\n"):
                 piece += source.readline()
