@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from oracle import ZERO, add_distilled, config_of, copied, joined, mean_of, measured, taught
+from oracle import SIZES, ZERO, add_distilled, config_of, copied, joined, mean_of, measured, taught, world_folder
 from seeds import print_results, run_seed
 
 from distrace import kinds
@@ -26,6 +26,7 @@ from distrace.parts import open_parts
 from distrace.plan import RolloutSet, load_plan
 from distrace.world import EVERY_FORM, PARAPHRASES, STUDENT, Dials, form_of, forms_at, read_puzzle, slots_of
 
+SIZE = SIZES["small"]
 DIALS = {"overlap": 0.3, "paraphrase": 0.5}
 FULL, CONTROL = "full", "reversed"  # the control learns the same answers in another order
 # The models that are trained, and the forms replaced for each: every one at another place of an answer, since what is
@@ -66,9 +67,9 @@ def run_world(folder: Path, seed: int, cores: str) -> dict:
 
     Returns the sentences of the distilled model, and how often each model writes each form in an answer.
     """
-    zero, run = folder / "{}-{}-seed-{}".format(*ZERO, seed), folder / f"causal-seed-{seed}"
-    measured(folder, *ZERO, seed, cores)  # whose models go on here
-    config = config_of(seed, DIALS, zero.resolve())
+    zero, run = world_folder(folder, SIZE, *ZERO, seed), folder / f"causal-seed-{seed}"
+    measured(folder, *ZERO, seed, cores, SIZE)  # whose models go on here
+    config = config_of(seed, DIALS, zero.resolve(), SIZE)
     rows = taught(config)
     for name, forms in MODELS.items():
         rng = random.Random(f"{seed} {name}")

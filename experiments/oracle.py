@@ -1,7 +1,7 @@
 """Compare the labels of models with those of exact probabilities, in worlds that are harder dial by dial.
 
     python experiments/oracle.py --folder FOLDER [--seeds 0 1 2] [--dials overlap filler paraphrase partial]
-        [--steps 1000] [--figure FILE.svg] [--cores 1]
+        [--size large] [--figure FILE.svg] [--cores 1]
 
 docs/experiments.md says what it varies and how to read the table.
 """
@@ -11,6 +11,7 @@ import json
 import os
 import random
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,23 @@ from distrace.world import DIALS, questions
 VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8), "partial": (0.25, 0.5)}
 PARTIAL, ZERO = "partial", ("none", 0.0)
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
-QUESTIONS = {"train": 300, "test": 150}
-STEPS, EPOCHS = 1000, 6
-MENDS = ("teacher", "student", "either", "both", "content")
+TEST_QUESTIONS = 150
 T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
+MENDS = ("teacher", "student", "either", "both", "content")
+
+
+@dataclass(frozen=True)
+class Size:
+    """What models learn from: answers of a corpus, for so many steps; answers to distil, for so many epochs."""
+
+    folders: str  # how the names of a world's folders begin
+    corpus: int
+    steps: int
+    answers: int
+    epochs: int
+
+
+SIZES = {"small": Size("", 4000, 1000, 300, 6), "large": Size("large-", 12000, 2000, 1000, 4)}
 
 
 def main() -> None:
@@ -45,7 +59,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True, help="where the runs go; what is finished is kept")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--dials", nargs="*", choices=list(VALUES), default=list(VALUES))
-    parser.add_argument("--steps", type=int, default=STEPS, help="for which teacher and student learn at zero")
+    parser.add_argument("--size", choices=list(SIZES), default="large", help="how much the models learn from")
     parser.add_argument("--figure", type=Path, help="where to draw the table")
     parser.add_argument("--cores", default="1")
     options = parser.parse_args()
@@ -56,18 +70,18 @@ def main() -> None:
     for seed in options.seeds:
         for dial, value in settings:
             about = {"dial": dial, "value": value, "seed": seed}
-            found.append(about | measured(options.folder, dial, value, seed, options.cores, options.steps))
+            found.append(about | measured(options.folder, dial, value, seed, options.cores, SIZES[options.size]))
     rows = [over_seeds([row for row in found if (row["dial"], row["value"]) == setting]) for setting in settings]
     if options.figure:
         options.figure.write_text(figure(found, options.dials).replace("currentColor", "#666") + "\n")
     print_results(rows, table=[as_text(row) for row in rows], seeds=options.seeds, each=found)
 
 
-def measured(folder: Path, dial: str, value: float, seed: int, cores: str, steps: int = STEPS) -> dict[str, Any]:
+def measured(folder: Path, dial: str, value: float, seed: int, cores: str, size: Size) -> dict[str, Any]:
     """Run one setting, unless it is finished, and return how its labels agree with the oracle's."""
-    run, zero = folder / f"{dial}-{value}-seed-{seed}", folder / "{}-{}-seed-{}".format(*ZERO, seed)
+    run, zero = world_folder(folder, size, dial, value, seed), world_folder(folder, size, *ZERO, seed)
     dials = {dial: value} if dial in DIALS else {}
-    config = config_of(seed, dials, zero.resolve(), steps)
+    config = config_of(seed, dials, zero.resolve(), size)
     add_distilled(config, "distilled", run.resolve(), taught(config, value if dial == PARTIAL else 0.0))
     plan = load_plan(copied(config))
     [trace] = plan.traces("distilled")
@@ -76,13 +90,18 @@ def measured(folder: Path, dial: str, value: float, seed: int, cores: str, steps
     return oracle_agreement(joined(run, plan, trace), Thresholds(settings["alpha"], settings["beta"]))
 
 
+def world_folder(folder: Path, size: Size, dial: str, value: float, seed: int) -> Path:
+    """Return where the world of a setting lies."""
+    return folder / f"{size.folders}{dial}-{value}-seed-{seed}"
+
+
 def copied(config: dict) -> dict:
     """Return a copy: a plan fills the defaults in in place."""
     return yaml.safe_load(yaml.safe_dump(config))
 
 
-def config_of(seed: int, dials: Mapping[str, float], zero: Path, steps: int = STEPS) -> dict:
-    """Return the config of a world, without a run: the default run's, with shorter chains and fewer questions.
+def config_of(seed: int, dials: Mapping[str, float], zero: Path, size: Size) -> dict:
+    """Return the config of a world, without a run: the default run's, with shorter chains and fewer test questions.
 
     A model whose corpus the dials change goes on from that of the same seed with all dials at zero, in folder `zero`.
     """
@@ -91,11 +110,12 @@ def config_of(seed: int, dials: Mapping[str, float], zero: Path, steps: int = ST
     del config["questions"]["test_longer"]
     for name, swaps in SWAPS.items():
         config["questions"][name]["source"]["world"] |= {"swaps": swaps}
-    for name, count in QUESTIONS.items():
+    counts = {"train": size.answers, "test": TEST_QUESTIONS} | {f"{style}_corpus": size.corpus for style in BASES}
+    for name, count in counts.items():
         config["questions"][name]["source"]["world"] |= {"count": count}
     for style in BASES:
-        config["training"][f"{style}_from_scratch"]["max_steps"] = steps
-    config["training"]["distil"]["epochs"] = EPOCHS
+        config["training"][f"{style}_from_scratch"]["max_steps"] = size.steps
+    config["training"]["distil"]["epochs"] = size.epochs
     turn(config, dials, zero)
     return config
 

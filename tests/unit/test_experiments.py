@@ -232,7 +232,7 @@ def test_contexts_are_tried_on_the_student_beside_the_distilled_model(contexts):
     ],
 )
 def test_a_dial_trains_on_what_it_changes_and_takes_the_other_model_as_it_is(oracle, tmp_path, dials, changed):
-    config = oracle.config_of(0, dials, tmp_path / "zero")
+    config = oracle.config_of(0, dials, tmp_path / "zero", oracle.SIZES["small"])
     oracle.add_distilled(config, "distilled", tmp_path, oracle.taught(config))
     plan = load_plan(config)
     adapted = {name for name in oracle.BASES if plan.model_config(f"{name}_untrained")["source"]["folder"]}
@@ -245,10 +245,10 @@ def test_a_dial_trains_on_what_it_changes_and_takes_the_other_model_as_it_is(ora
 
 @pytest.mark.parametrize("share", [0, 0.25, 1])
 def test_a_share_of_the_answers_learned_is_the_students(oracle, tmp_path, share):
-    config = oracle.config_of(0, {}, tmp_path)
+    config = oracle.config_of(0, {}, tmp_path, oracle.SIZES["small"])
     rows = oracle.taught(config, share)
     authors_of = [set.intersection(*(set(authors(line)) for line in row["solution"].split("\n"))) for row in rows]
-    assert len(rows) == oracle.QUESTIONS["train"]
+    assert len(rows) == oracle.SIZES["small"].answers
     assert sum(found == {"student"} or "teacher" not in found for found in authors_of) / len(rows) == pytest.approx(
         share, abs=0.08
     )

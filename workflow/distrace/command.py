@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import errno
 import functools
+import gc
 import inspect
 import json
 import logging
@@ -95,6 +96,7 @@ def _run_all(jobs: list[functools.partial[None]], threads: int, name: str) -> No
 def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None:
     try:
         function(*positional, **named)
+        gc.freeze()  # the process ends: Python need not look through all that was imported once more
     except DistraceError as error:
         sys.exit(_plain(" ".join([f"error: {error}", *getattr(error, "__notes__", [])])))
     except Exception as error:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from distrace.artifacts import write_text
 from distrace.errors import DistraceError
 from distrace.identity import digest
+from distrace.imports import importing
 from distrace.rows import file_digest
 
 if TYPE_CHECKING:
@@ -88,9 +89,10 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
 
 def load_tokenizer(card: Card, trust_remote_code: bool) -> "PreTrainedTokenizerBase":
     """Return a model's tokenizer without loading its weights; code that comes with it runs only if it is trusted."""
-    from transformers import AutoTokenizer  # takes seconds, and not every node needs it
+    with importing():
+        from transformers import AutoTokenizer  # takes seconds, and not every node needs it
 
-    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
-        card.location, revision=card.revision, trust_remote_code=trust_remote_code
-    )
+        tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+            card.location, revision=card.revision, trust_remote_code=trust_remote_code
+        )
     return tokenizer

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from distrace.engines.requests import Generated, GenerateRequest, Score, ScoreRequest, Tick
 from distrace.errors import DistraceError
+from distrace.imports import importing
 from distrace.models import Card
 from distrace.settings import Execution, ModelSettings, Sampling
 
@@ -68,5 +69,6 @@ def load_engine(card: Card, settings: ModelSettings, execution: Execution, purpo
     """
     if settings.engine not in ENGINES:
         raise DistraceError(f"model {card.name!r}: no engine {settings.engine!r}; there are {sorted(ENGINES)}")
-    engine: Engine = import_module(ENGINES[settings.engine]).load(card, settings, execution, purpose)
+    with importing():
+        engine: Engine = import_module(ENGINES[settings.engine]).load(card, settings, execution, purpose)
     return engine

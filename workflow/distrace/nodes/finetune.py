@@ -25,6 +25,7 @@ from distrace import command, kinds
 from distrace.artifacts import open_artifact, write, write_rejects, write_text
 from distrace.errors import DistraceError
 from distrace.identity import canonical_json, digest
+from distrace.imports import importing
 from distrace.kept import keep, put_back
 from distrace.models import Card, folder_card, load_tokenizer, read_card, rename_card, write_card
 from distrace.parts import Parts, open_parts
@@ -146,7 +147,8 @@ def _write_examples(
 def _trained(job: Job, tokenizer: "PreTrainedTokenizerBase") -> list[dict[str, Any]]:
     """Train in this process or in several of its own; return the rows of the training log."""
     if not runs_in_processes(job.execution):
-        from distrace.training.trainer import train  # takes seconds, and not where the result is there already
+        with importing():
+            from distrace.training.trainer import train  # takes seconds, and not where the result is there already
 
         return train(job, tokenizer)
     rows = train_in_processes(job)
