@@ -39,7 +39,7 @@ def main() -> None:
     for seed in seeds:
         folder = options.folder / f"{options.on}-{seed}"
         if options.on == "smollm2":
-            _link_inputs(folder)
+            link_inputs(folder)
         plan = run_seed(folder, make(seed, contexts), options.cores)
         for kind, run in zip(found, plan.config["runs"], strict=True):
             found[kind].append(sentences(folder, plan, run, seed))
@@ -83,7 +83,8 @@ def _with_control(config: dict, on: str, contexts: list[str]) -> dict:
     return config
 
 
-def _link_inputs(folder: Path) -> None:
+def link_inputs(folder: Path) -> None:
+    """Link the data and the model of the example into a folder."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("data", "model"):
         if not (folder / name).exists():

@@ -56,3 +56,14 @@ def test_responses_from_files_are_of_unknown_length(tmp_path, monkeypatch):
     plan = load_plan(config_with("sampling/explore/responses_of", {"big": {"file": "r.jsonl"}}))
     scored, _ = opening_lines(plan, [("logprobs", SET | {"scorer": "small", "context": "full"})], [])
     assert scored == "to score: 1 part of unknown length, by small"
+
+
+@pytest.mark.parametrize(("parts", "speed", "short"), [(3, 40_000, 3), (1, 40_000, 0), (3, 400, 0), (3, None, 0)])
+def test_short_parts_that_each_load_a_model_are_said(plan, parts, speed, short):
+    plan.model_config("small")["tokens_per_second"]["score"] = speed
+    jobs = [("logprobs", SET | {"scorer": "small", "context": "full", "part": str(part)}) for part in range(parts)]
+    said = [line for line in opening_lines(plan, jobs, []) if "parts are short" in line]
+    assert said == [
+        f"note: {short} jobs load a model for longer than they need it, since their parts are short; larger parts "
+        "(`part_size`, `parts`) load it less often (docs/reruns.md)"
+    ] * (short > 0)

@@ -1,10 +1,11 @@
 """What a run says at its start: what will run, how much that is, and what in its settings is seldom meant."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from math import inf
 
-from distrace.estimates import Estimate, estimate
+from distrace.estimates import WITH_MODEL, Estimate, estimate
 from distrace.pages.texts import counted, duration
 from distrace.plan import Plan
 
@@ -33,8 +34,23 @@ def opening_lines(
             yield f"{verb}: {_responses([job for _, job in mine])}, by {_named(sorted(name for name, _ in mine))}"
     if any(job.task for *_, job in found):
         yield _cost([job for *_, job in found])
+    if short := _short_parts(found):
+        yield (
+            f"note: {short} jobs load a model for longer than they need it, since their parts are short; "
+            "larger parts (`part_size`, `parts`) load it less often (docs/reruns.md)"
+        )
     for note in notes:
         yield f"note: {note}"
+
+
+def _short_parts(found: Iterable[tuple[str, Mapping[str, str], Estimate]]) -> int:
+    """Return how many jobs take less time than to load their model, of those with others on the same set."""
+    short = Counter(
+        (rule, *(value for name, value in wildcards.items() if name != "part"))
+        for rule, wildcards, job in found
+        if job.task in ("generate", "score") and WITH_MODEL < job.seconds < 2 * WITH_MODEL
+    )
+    return sum(count for count in short.values() if count > 1)
 
 
 def _named(names: Iterable[str]) -> str:
