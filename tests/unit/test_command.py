@@ -251,3 +251,15 @@ def test_what_a_question_holds_cannot_steer_the_terminal(run):
     assert str(ended.value) == "error: a\\x1b[2J\\u202eb\tc: broken; delete it and run again"
     record = logging.LogRecord("x", logging.INFO, "", 0, "first\nsecond\r\x1b]0;title\x07", (), None)
     assert command._PlainFormatter("[node] %(message)s").format(record) == "[node] first\nsecond\\r\\x1b]0;title\\x07"
+
+
+@pytest.mark.parametrize("with_triton", [False, True])
+def test_what_was_imported_is_not_collected_at_the_end_unless_triton_would_call_it_leaks(monkeypatch, with_triton):
+    frozen = []
+    monkeypatch.setattr(command.gc, "freeze", lambda: frozen.append(True))
+    if with_triton:
+        monkeypatch.setitem(sys.modules, "triton", command)
+    else:
+        monkeypatch.delitem(sys.modules, "triton", raising=False)
+    command.leave_uncollected()
+    assert frozen == [True] * (not with_triton)

@@ -367,3 +367,33 @@ def test_a_case_asks_about_one_student_and_no_question_is_in_two(siblings):
     mine = [case.questions for case in found if case.suspect == "first_on.2"]
     assert sorted(np.concatenate(mine)) == list(range(90))
     assert {case.truth for case in found} == {"first", "first_on"}
+
+
+@pytest.fixture(scope="module")
+def without_notes():
+    return script("without_notes")
+
+
+def test_the_effect_of_notes_is_the_share_by_which_they_become_rarer_without_them(without_notes):
+    noted, plain = "3+4 = <<3+4=7>>7 and <<7+1=8>>8\n#### 8", "3+4 = 7\n#### 7"
+    answers = {
+        without_notes.RUN: [[noted, noted], [noted, plain]],
+        without_notes.WITHOUT: [[plain, plain], [plain, plain.replace("7", "<<7>>")]],
+    }
+    probabilities = {"p_teacher": [0.9, 0.5], "p_student": [0.1, 0.5], "p_distilled": [0.9, 0.9]}
+    labelled = pl.DataFrame({"text": noted.split("\n"), **probabilities})
+    note, line = (without_notes.about_form(form, answers, labelled) for form in ("note", "answer_line"))
+    assert [note["in an answer"]["mean"], note["without notes"]["mean"]] == [1.5, 0.5]
+    assert note["effect"]["mean"] == pytest.approx((1 + (1 - 1 / 1)) / 2)
+    assert [note["sentences"], note["Teacher, rule paper"]] == [1, 1.0]
+    assert line["effect"]["mean"] == 0
+    assert [line["Teacher, rule paper"], line["Teacher or Boosted, rule raised"]] == [0.0, 1.0]
+
+
+def test_notes_are_taken_out_of_responses_and_nothing_else(without_notes):
+    assert without_notes.NOTE.sub("", "3+4 = <<3+4=7>>7 < 8 << 9") == "3+4 = 7 < 8 << 9"
+
+
+def test_the_models_with_and_without_notes_are_planned_for_each_seed(without_notes):
+    plan = load_plan(without_notes.config_of([0, 1, 2]))
+    assert list(plan.distilled) == [without_notes.distilled(without_notes.RUN, seed) for seed in (0, 1, 2)]

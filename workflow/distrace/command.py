@@ -6,6 +6,7 @@ part of a set is run on all of them (`run_each_part`): its artifacts are then th
 """
 
 import argparse
+import atexit
 import contextlib
 import dataclasses
 import errno
@@ -94,9 +95,9 @@ def _run_all(jobs: list[functools.partial[None]], threads: int, name: str) -> No
 
 
 def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None:
+    atexit.register(leave_uncollected)
     try:
         function(*positional, **named)
-        gc.freeze()  # the process ends: Python need not look through all that was imported once more
     except DistraceError as error:
         sys.exit(_plain(" ".join([f"error: {error}", *getattr(error, "__notes__", [])])))
     except Exception as error:
@@ -104,6 +105,15 @@ def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None
             raise
         where = getattr(error, "filename", None) or Path.cwd()
         sys.exit(f"error: no room is left on the disk of {where}; make room and run the same command (docs/disk.md)")
+
+
+def leave_uncollected() -> None:
+    """Keep Python from looking through all that was imported once more as the process ends, which takes a second.
+
+    Not if Triton is there, which lists as leaks what is not collected.
+    """
+    if "triton" not in sys.modules:
+        gc.freeze()
 
 
 def is_disk_full(error: BaseException) -> bool:
