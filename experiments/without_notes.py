@@ -12,8 +12,9 @@ import re
 from pathlib import Path
 
 import polars as pl
+from causal import THRESHOLDS
 from contexts import HABITS, link_inputs, smollm2_config
-from oracle import mean_of
+from oracle import copied, mean_of
 from seeds import print_results, run_seed
 
 from distrace import kinds
@@ -39,7 +40,7 @@ def main() -> None:
     link_inputs(run)
     plan = run_both(run, options.seeds, options.cores)
     answers = {name: [texts(run, plan, name, seed) for seed in options.seeds] for name in (RUN, WITHOUT)}
-    labelled = labelled_sentences(run, plan)
+    labelled = labelled_sentences(run, plan, answers_of(RUN, options.seeds[0]))
     rows = [about_form(form, answers, labelled) for form in FORMS]
     print_results(rows, table=[as_text(row) for row in rows], seeds=options.seeds)
 
@@ -47,9 +48,9 @@ def main() -> None:
 def run_both(run: Path, seeds: list[int], cores: str) -> Plan:
     """Run the example with its selection, then the same responses without notes; return the plan of both."""
     config = config_of(seeds)
-    plan = load_plan(json.loads(json.dumps(config)))
+    plan = load_plan(copied(config))
     selection = selection_path(RUN, plan.candidates(RUN, "teacher"), STRATEGY)
-    [trace] = [trace for trace in plan.traces(RUN) if trace.rollouts.author == distilled(RUN, 0)]
+    [trace] = [trace for trace in plan.traces(RUN) if trace.rollouts == answers_of(RUN, seeds[0])]
     answers = [plan.rollouts_parts("rollouts", answers_of(RUN, seed)) for seed in seeds]
     run_seed(run, config, cores, [selection, plan.trace_parts(trace), *answers])
     file = run / f"{WITHOUT}.jsonl"
@@ -57,7 +58,7 @@ def run_both(run: Path, seeds: list[int], cores: str) -> Plan:
     config["sampling"][WITHOUT] = {"responses": {"file": str(file.resolve())}}
     candidates = {"questions": "train", "sampling": WITHOUT}
     config["runs"][WITHOUT] = config["runs"][RUN] | {"candidates": candidates, "strategies": ["random"], "trace": []}
-    plan = load_plan(json.loads(json.dumps(config)))
+    plan = load_plan(copied(config))
     run_seed(run, config, cores, [plan.rollouts_parts("rollouts", answers_of(WITHOUT, seed)) for seed in seeds])
     return plan
 
@@ -99,9 +100,9 @@ def texts(run: Path, plan: Plan, name: str, seed: int) -> list[str]:
     return parts.read("text")["text"].to_list()
 
 
-def labelled_sentences(run: Path, plan: Plan) -> pl.DataFrame:
-    """Return the text and the probabilities of each sentence of the model that learned the notes, with seed 0."""
-    [trace] = [trace for trace in plan.traces(RUN) if trace.rollouts == answers_of(RUN, 0)]
+def labelled_sentences(run: Path, plan: Plan, answers: RolloutSet) -> pl.DataFrame:
+    """Return the text and the probabilities of each sentence of a model that learned the notes."""
+    [trace] = [trace for trace in plan.traces(RUN) if trace.rollouts == answers]
     table = open_parts(run / plan.trace_parts(trace), kinds.PROVENANCE).read()
     written = open_parts(run / plan.rollouts_parts("rollouts", trace.rollouts), kinds.ROLLOUTS)
     table = table.join(written.read("rollout_id", "text"), on="rollout_id", maintain_order="left")
@@ -121,7 +122,7 @@ def about_form(form: str, answers: dict[str, list[list[str]]], labelled: pl.Data
     found |= {"without notes": mean_of(rates[WITHOUT], bounded=False), "effect": mean_of(effects, bounded=False)}
     found |= {"sentences": len(sentences)}
     for rule in RULES:
-        label = label_of(Thresholds(0.05, 0.1, rule=rule))
+        label = label_of(Thresholds(**THRESHOLDS, rule=rule))
         found[f"Teacher, rule {rule}"] = sentences.select((label == "Teacher").mean()).item()
         found[f"Teacher or Boosted, rule {rule}"] = sentences.select(label.is_in(["Teacher", "Boosted"]).mean()).item()
     for role in ("teacher", "distilled"):
