@@ -7,7 +7,6 @@ docs/experiments.md says what it varies and how to read the table.
 """
 
 import argparse
-import json
 import os
 import random
 from collections.abc import Iterator, Mapping
@@ -19,7 +18,7 @@ import altair as alt
 import numpy as np
 import polars as pl
 import yaml
-from seeds import BASES, ROOT, print_results, run_seed, turn
+from seeds import BASES, ROOT, print_results, run_seed, turn, write_rows
 
 from distrace import kinds
 from distrace.measures.labels import LABELS, Thresholds
@@ -35,8 +34,8 @@ VALUES = {"overlap": (0.1, 0.5), "filler": (0.4, 0.8), "paraphrase": (0.4, 0.8),
 PARTIAL, ZERO = "partial", ("none", 0.0)
 SWAPS = {"teacher_corpus": [1, 3], "student_corpus": [1, 3], "train": [2, 3], "test": [2, 3]}
 TEST_QUESTIONS = 150
-T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
 MENDS = ("teacher", "student", "either", "both", "content")
+T_QUANTILES = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}  # by n
 
 
 @dataclass(frozen=True)
@@ -136,9 +135,7 @@ def add_distilled(config: dict, name: str, run: Path, rows: list[dict]) -> None:
     """Add a model trained from the student on solved questions, and a run that traces it, in place."""
     run.mkdir(parents=True, exist_ok=True)
     file = run / f"{name}.jsonl"
-    text = "".join(json.dumps(row) + "\n" for row in rows)
-    if not file.is_file() or file.read_text() != text:  # what is made from a newer file is made again
-        file.write_text(text)
+    write_rows(file, rows)
     config["questions"][name] = {"source": {"file": str(file)}, "solution": "solution"}
     finetune = {"base": "student", "questions": name, "training": "distil"}
     config["models"][name] = {"source": {"finetune": finetune}, "format": "plain", "threads": 1}

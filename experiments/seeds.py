@@ -3,7 +3,7 @@
 import json
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -51,6 +51,13 @@ def turn(config: dict, dials: Mapping[str, float], zero: Path) -> None:
             weights = zero / "results" / "models" / style / "weights"
             config["models"][f"{style}_untrained"]["source"] = {"folder": str(weights)}
             config["models"][style]["source"]["finetune"]["training"] = "adapt"
+
+
+def write_rows(file: Path, rows: Iterable[Mapping[str, object]]) -> None:
+    """Write rows as JSON Lines, unless they are there: what is made from a newer file is made again."""
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    if not file.is_file() or file.read_text("utf-8") != text:
+        file.write_text(text, "utf-8")
 
 
 def print_results(rows: list[dict], table: list[dict] | None = None, **about: object) -> None:

@@ -7,15 +7,14 @@ docs/experiments.md says how to read the tables.
 """
 
 import argparse
-import json
 import re
 from pathlib import Path
 
 import polars as pl
-from causal import THRESHOLDS
+from causal import THRESHOLDS, as_text
 from contexts import HABITS, link_inputs, smollm2_config
 from oracle import copied, mean_of
-from seeds import print_results, run_seed
+from seeds import print_results, run_seed, write_rows
 
 from distrace import kinds
 from distrace.artifacts import open_artifact
@@ -86,12 +85,7 @@ def write_without_notes(run: Path, plan: Plan, selection: str, out: Path) -> Non
     written = open_parts(run / plan.rollouts_parts("rollouts", plan.candidates(RUN, "teacher")), kinds.ROLLOUTS)
     chosen = selected_responses(asked, [written], open_artifact(run / selection, kinds.SELECTION))
     rows = pl.concat([frame.select("question", response="text") for frame in chosen])
-    text = "".join(
-        json.dumps({"question": question, "response": NOTE.sub("", response)}) + "\n"
-        for question, response in rows.iter_rows()
-    )
-    if not out.is_file() or out.read_text() != text:  # what is made from a newer file is made again
-        out.write_text(text)
+    write_rows(out, [row | {"response": NOTE.sub("", row["response"])} for row in rows.to_dicts()])
 
 
 def texts(run: Path, plan: Plan, name: str, seed: int) -> list[str]:
@@ -129,14 +123,6 @@ def about_form(form: str, answers: dict[str, list[list[str]]], labelled: pl.Data
         difference = pl.col(f"p_{role}") - pl.col("p_student")
         found[f"p_{role} - p_student"] = sentences.select(difference.mean()).item()
     return found
-
-
-def as_text(row: dict) -> dict:
-    """Return a row for the table: means with their intervals."""
-    return {
-        name: "{mean:.2f} ({low:.2f} to {high:.2f})".format(**value) if isinstance(value, dict) else value
-        for name, value in row.items()
-    }
 
 
 if __name__ == "__main__":

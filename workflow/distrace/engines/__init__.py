@@ -69,6 +69,6 @@ def load_engine(card: Card, settings: ModelSettings, execution: Execution, purpo
     """
     if settings.engine not in ENGINES:
         raise DistraceError(f"model {card.name!r}: no engine {settings.engine!r}; there are {sorted(ENGINES)}")
-    with importing():
+    with importing():  # what a model's own modules need is imported as it is loaded
         engine: Engine = import_module(ENGINES[settings.engine]).load(card, settings, execution, purpose)
     return engine
