@@ -29,6 +29,7 @@ from typing import Any
 
 from distrace.errors import DistraceError
 from distrace.gpus import take_gpus
+from distrace.imports import leave_pandas_out
 from distrace.one_writer import one_writer
 from distrace.parts import open_parts, write_list
 
@@ -95,7 +96,7 @@ def _run_all(jobs: list[functools.partial[None]], threads: int, name: str) -> No
 
 
 def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None:
-    atexit.register(leave_uncollected)
+    _begin()
     try:
         function(*positional, **named)
     except DistraceError as error:
@@ -105,6 +106,13 @@ def _call(function: Callable[..., None], *positional: Any, **named: Any) -> None
             raise
         where = getattr(error, "filename", None) or Path.cwd()
         sys.exit(f"error: no room is left on the disk of {where}; make room and run the same command (docs/disk.md)")
+
+
+def _begin() -> None:
+    """Spare the process of a job what takes time and serves no job."""
+    gc.freeze()
+    atexit.register(leave_uncollected)
+    leave_pandas_out()
 
 
 def leave_uncollected() -> None:
@@ -130,6 +138,7 @@ def _begin_worker(name: str) -> None:
     It would wait for work for ever, and the shell of the job for what holds its output open.
     """
     _log_as(name)
+    _begin()
     threading.Thread(target=_end_with_job, daemon=True).start()
 
 

@@ -9,6 +9,7 @@ from itertools import chain
 from math import inf
 from os import environ
 from pathlib import Path
+from platform import machine
 from time import time
 
 from snakemake.exceptions import WorkflowError
@@ -47,6 +48,10 @@ if "OMP_WAIT_POLICY" not in environ:
 # Memory that torch frees on a CPU stays with the job: fresh pages took a quarter of a training's time (163 against 122 s).
 for threshold in ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_"):
     environ.setdefault(threshold, str(2**30))
+
+# numpy's OpenBLAS begins with a thread for each core, all of which spin for a tenth of a second; torch for Arm computes by it.
+if machine() == "x86_64":
+    environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 try:
     for file in map(Path, workflow.configfiles if workflow.is_main_process else []):

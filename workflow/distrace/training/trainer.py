@@ -30,12 +30,13 @@ from transformers import (
 )
 from transformers.utils.logging import disable_progress_bar
 from trl.trainer.sft_config import SFTConfig
-from trl.trainer.sft_trainer import DataCollatorForLanguageModeling, SFTTrainer
+from trl.trainer.sft_trainer import SFTTrainer
 
 from distrace.errors import DistraceError
 from distrace.identity import digest
 from distrace.models import replacing_folder
 from distrace.settings import Training
+from distrace.training.collators import collator_for
 from distrace.training.launch import Job, batches, processes_of, runs_in_processes
 
 log = logging.getLogger(__name__)
@@ -67,7 +68,7 @@ def train(job: Job, tokenizer: PreTrainedTokenizerBase) -> list[dict[str, Any]]:
         args=arguments,
         train_dataset=dataset if arguments.world_size == 1 else _with_empty(dataset),
         eval_dataset=held_out,
-        data_collator=_packs(tokenizer) if packed else None,
+        data_collator=collator_for(model, tokenizer, packed),
         processing_class=tokenizer,
         peft_config=_lora(job.training),
         callbacks=[Progress()],
@@ -204,12 +205,6 @@ def _lora(training: Training) -> LoraConfig | None:
         r=training.lora_rank,
         lora_alpha=training.lora_alpha,
     )
-
-
-def _packs(tokenizer: PreTrainedTokenizerBase) -> DataCollatorForLanguageModeling:
-    """Return what joins packs to a batch: one sequence without padding; positions begin anew at each example."""
-    pad = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else tokenizer.eos_token_id
-    return DataCollatorForLanguageModeling(pad_token_id=pad, padding_free=True)
 
 
 def _with_empty(dataset: Dataset) -> Dataset:
