@@ -40,6 +40,12 @@ def test_only_a_model_with_a_router_or_without_positions_is_given_a_mask(archite
     assert batch["input_ids"].shape == batch["labels"].shape == (4, max(len(row["input_ids"]) for row in EXAMPLES))
 
 
+def test_each_row_of_a_batch_has_memory_of_its_own_which_can_be_pinned_for_a_gpu():
+    batch = collator_for(tiny_model(), tiny_tokenizer(), packed=False)(EXAMPLES)
+    for values in batch.values():
+        assert values.untyped_storage().nbytes() >= values.numel() * values.itemsize
+
+
 def test_examples_of_packs_lie_in_one_row_with_positions_of_their_own():
     packs = [{**EXAMPLES[0], "seq_lengths": [2, 4]}, {**EXAMPLES[2], "seq_lengths": [5]}]
     batch = collator_for(tiny_model(), tiny_tokenizer(), packed=True)(packs)

@@ -34,4 +34,4 @@ def _needs_mask(model: PreTrainedModel) -> bool:
 def _without_mask(padded: Collator, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     batch = padded(examples)
     rows, length = batch.pop("attention_mask").shape
-    return batch | {"position_ids": torch.arange(length).expand(rows, -1)}
+    return batch | {"position_ids": torch.arange(length).repeat(rows, 1)}
