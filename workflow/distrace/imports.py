@@ -30,9 +30,9 @@ def importing() -> Iterator[None]:
 
 
 def leave_pandas_out() -> None:
-    """Let pyarrow make arrays as where pandas is not installed, which it would import for its first one.
+    """Keep pyarrow from importing pandas for its first array: it makes them as where pandas is not installed.
 
-    That takes a quarter of a second. Who imports pandas by its name still finds it.
+    That would take a quarter of a second. Who imports pandas by its name still finds it.
     """
     finder: Any = SimpleNamespace(find_spec=_find_no_pandas)
     sys.meta_path.insert(0, finder)
