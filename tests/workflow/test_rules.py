@@ -46,6 +46,14 @@ def test_jobs_of_a_model_ask_for_what_its_config_says_and_else_for_an_estimate(t
     assert {minutes for gpus, _, minutes in on_gpu if gpus == "1"} == {"31"}
 
 
+def test_candidates_are_scored_before_what_no_training_waits_for(tmp_path, config):
+    printed = snakemake(new_folder(tmp_path / "new", config), "--dry-run")
+    jobs = re.findall(r"rule logprobs:\n.*?output: (\S+),.*?(?:\n\n|\Z)", printed, re.DOTALL)
+    first = re.findall(r"rule logprobs:\n(?:    .*\n)*?    output: (\S+),.*\n(?:    .*\n)*?    priority: 2\n", printed)
+    assert {job for job in jobs if "/train/explore/" in job} == set(first)
+    assert 0 < len(first) < len(jobs)
+
+
 def test_only_a_strategy_that_asks_for_right_answers_reads_grades(tmp_path, config):
     def reads_grades(name: str, equal: str | None) -> bool:
         asked = copy.deepcopy(config)

@@ -164,6 +164,11 @@ def rollout_set(wildcards):
     return planning.RolloutSet(wildcards.author, wildcards.questions, wildcards.sampling)
 
 
+@cache
+def all_candidates():
+    return frozenset(chain.from_iterable(plan.all_candidates(run) for run in plan.config["runs"]))
+
+
 def trace(wildcards):
     context = getattr(wildcards, "in_context", "").strip("/") or planning.WHOLE
     return planning.Trace(wildcards.run, wildcards.teacher, rollout_set(wildcards), context)

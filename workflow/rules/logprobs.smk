@@ -11,6 +11,8 @@ rule logprobs:
         rejects=f"results/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.rejects.arrow",
     log:
         f"logs/logprobs/{{scorer}}/{{context}}/{ROLLOUT_PART}.log",
+    # Trainings wait for those of candidates, and most that is left waits for the trainings.
+    priority: lambda w: 2 if rollout_set(w) in all_candidates() else 0
     conda:
         engine_environment("scorer")
     threads: of_model("scorer", "threads")
