@@ -255,11 +255,13 @@ def test_what_a_question_holds_cannot_steer_the_terminal(run):
 
 @pytest.mark.parametrize("with_triton", [False, True])
 def test_what_was_imported_is_not_collected_at_the_end_unless_triton_would_call_it_leaks(monkeypatch, with_triton):
-    frozen = []
+    frozen, unfrozen = [], []
     monkeypatch.setattr(command.gc, "freeze", lambda: frozen.append(True))
+    monkeypatch.setattr(command.gc, "unfreeze", lambda: unfrozen.append(True))
     if with_triton:
         monkeypatch.setitem(sys.modules, "triton", command)
     else:
         monkeypatch.delitem(sys.modules, "triton", raising=False)
     command.leave_uncollected()
     assert frozen == [True] * (not with_triton)
+    assert unfrozen == [True] * with_triton

@@ -118,9 +118,11 @@ def _begin() -> None:
 def leave_uncollected() -> None:
     """Keep Python from looking through all that was imported once more as the process ends, which takes a second.
 
-    Not if Triton is there, which lists as leaks what is not collected.
+    Not if Triton is there, which lists as leaks what is not collected, so also what was frozen before.
     """
-    if "triton" not in sys.modules:
+    if "triton" in sys.modules:
+        gc.unfreeze()
+    else:
         gc.freeze()
 
 
