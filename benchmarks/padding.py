@@ -36,11 +36,14 @@ def main() -> None:
         "none": collator_for(model, tokenizer, packed=False)(rows),
     }
     batches = {name: {key: values.to(device) for key, values in batch.items()} for name, batch in batches.items()}
-    gradients = {name: step(model, batch, options)[1] for name, batch in batches.items()}  # and warm up
+    gradients = {}
+    for name, batch in batches.items():
+        seconds_of_step(model, batch, options)  # warms up, too
+        gradients[name] = first_gradients(model)
     ratios = []
     for number in range(options.pairs):
         order = sorted(batches, reverse=bool(number % 2))
-        seconds = {name: step(model, batches[name], options)[0] for name in order}
+        seconds = {name: seconds_of_step(model, batches[name], options) for name in order}
         ratios.append(seconds["mask"] / seconds["none"])
         print(f"with a mask {seconds['mask']:.3f} s, without {seconds['none']:.3f} s, ratio {ratios[-1]:.2f}")
     largest = gradients["mask"].abs().max()
@@ -85,17 +88,22 @@ def rows_of(count: int, tokens: int) -> list[dict[str, list[int]]]:
     return [{"input_ids": row, "labels": row} for row in rows]
 
 
-def step(model: LlamaForCausalLM, batch: dict[str, Any], options: argparse.Namespace) -> tuple[float, torch.Tensor]:
-    """Return the seconds that loss and gradients take, and the gradients of the first layer, flat."""
+def seconds_of_step(model: LlamaForCausalLM, batch: dict[str, Any], options: argparse.Namespace) -> float:
+    """Return the seconds that loss and gradients take, and leave the gradients in the model."""
     model.zero_grad()
     began = time.perf_counter()
     with torch.autocast("cuda" if options.gpu else "cpu", torch.bfloat16, enabled=options.dtype == "bfloat16"):
         loss = model(**batch, use_cache=False).loss
     loss.backward()
-    gradients = [weights.grad for weights in model.model.layers[0].parameters() if weights.grad is not None]
     if options.gpu:
         torch.cuda.synchronize()
-    return time.perf_counter() - began, torch.cat([gradient.flatten().cpu() for gradient in gradients])
+    return time.perf_counter() - began
+
+
+def first_gradients(model: LlamaForCausalLM) -> torch.Tensor:
+    """Return the gradients of the first layer, flat."""
+    gradients = [weights.grad for weights in model.model.layers[0].parameters() if weights.grad is not None]
+    return torch.cat([gradient.flatten() for gradient in gradients])
 
 
 if __name__ == "__main__":

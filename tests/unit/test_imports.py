@@ -5,7 +5,6 @@ import sys
 import pytest
 
 from distrace.imports import importing
-from snakemake_runs import ROOT
 
 
 @pytest.mark.parametrize("collects", [True, False])
@@ -46,5 +45,5 @@ import pandas
 def test_arrays_are_made_without_pandas_which_can_be_imported_all_the_same(pandas):
     pytest.importorskip("pandas")
     command = [sys.executable, "-c", ARRAYS, pandas]
-    found = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT / "workflow")
+    found = subprocess.run(command, check=True, capture_output=True, text=True)
     assert found.stdout.strip() == str(pandas == "with")

@@ -8,7 +8,6 @@ from tiny import ARCHITECTURES, tiny_model, tiny_tokenizer
 from trainings import UNLIKE, example
 
 EXAMPLES = [example(*pair) for pair in UNLIKE[:4]]
-LEARNT = sum(label >= 0 for row in EXAMPLES for label in row["labels"])
 
 
 def loss_and_gradients(model, batches: list[dict]) -> tuple[float, dict[str, torch.Tensor]]:
